@@ -1,0 +1,49 @@
+# make test: everything that must pass on a fresh machine. make check: that and the gates (what CI runs).
+GO ?= go
+TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
+PKGS = ./...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: build test check gates fmt vet staticcheck tidy cross fuzz bench-once bench model mutants deps clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
+
+# The real servers and clients that integration/ drives. Without them the tests that need them say so and are skipped;
+# with CI=true that is a failure.
+deps:
+	./.ci/deps
+
+test: deps
+	$(GO) test -race -shuffle=on -timeout 15m $(PKGS)
+
+check: gates test fuzz bench-once mutants model
+
+gates: fmt vet staticcheck tidy cross
+
+fmt:
+	@out="$$(gofmt -l $$(git ls-files '*.go'))"; test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
+
+vet:
+	$(GO) vet $(PKGS)
+
+staticcheck:
+	$(TOOLS) staticcheck $(PKGS)
+
+tidy:
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+cross:
+	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
+
+FUZZTIME ?= 20s
+fuzz:
+	./.ci/fuzz $(FUZZTIME)
+
+bench-once:
+	$(GO) test -run '^$$' -bench . -benchtime 1x $(PKGS)
+
+clean:
+	rm -rf ebb dist

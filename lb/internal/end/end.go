@@ -1,0 +1,38 @@
+// Package end is the closed list of words that say why a session ended. Logs, metrics and tests use these words and no
+// others, so that a script which matches one keeps working.
+package end
+
+// Word says why one session ended. The zero value means that it has not ended yet.
+type Word uint8
+
+// The words, in the order in which String knows them.
+const (
+	None             Word = iota
+	ClientFIN             // the client finished first, and both directions were carried to their end
+	ServerFIN             // the peer finished first, and both directions were carried to their end
+	ClientReset           // the client aborted; the abort was passed on
+	ServerReset           // the peer aborted; the abort was passed on
+	ConnectTimeout        // the last connect attempt got no answer in time
+	ConnectFailed         // the last connect attempt was refused or could not be made
+	NoPeer                // the pool had no selectable peer
+	Idle                  // nothing moved for idle_timeout
+	HalfCloseTimeout      // one side had finished and the other moved nothing for half_close_timeout
+	PeerDead              // the peer's check went down
+	PeerRemoved           // the peer left DNS or the config, and the pool closes such sessions
+	Drained               // the peer left, and drain_timeout ran out
+	Shutdown              // ebb stopped, and shutdown_timeout ran out
+	Limit                 // a limit on sessions refused it
+	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
+	Internal              // our own fault or this host's lack of resources
+	count
+)
+
+var words = [count]string{
+	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer",
+	"idle", "half_close_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "internal",
+}
+
+func (w Word) String() string { return words[w] }
+
+// Count is the number of words, None included: the length of an array indexed by Word.
+const Count = int(count)

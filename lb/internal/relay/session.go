@@ -1,0 +1,219 @@
+// Package relay carries one TCP session from its accept to its end: connect, retry, bytes both ways, half-close, abort,
+// timeouts.
+//
+//	s := relay.Session{Options: o}
+//	s.Run(client, director) // returns when both sockets are closed
+//
+// The model: a Director (the owner of policy) names an address for each connect attempt and is told what became of it;
+// the relay owns both sockets from Run to its return. This file set is the portable twin: one goroutine for each
+// direction and buffers borrowed only while bytes are in flight. It is the reference for every faster engine.
+//
+// Invariants:
+//
+//	R1  Nothing is read from the client before a peer is connected, so an attempt on another peer loses nothing.
+//	R2  A FIN is passed on after all bytes before it, and the other direction goes on.
+//	R3  A stream that was cut is never passed on as one that ended: RST goes on as RST.
+//	R4  An idle session holds two sockets and no buffer.
+//	R5  Done is called exactly once, after both sockets are closed.
+//
+// It does not choose peers, count sessions, log, or read configuration.
+package relay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// Options hold for one session. A zero duration means that the limit is off.
+type Options struct {
+	ConnectTimeout   time.Duration // for each attempt
+	IdleTimeout      time.Duration // nothing moved in either direction
+	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
+}
+
+// Director decides for one session. Its methods are called from the goroutine that owns the session, never at the same
+// time, and must not block.
+type Director interface {
+	// Next names the address of the next connect attempt. A word other than end.None ends the session instead.
+	Next() (netip.AddrPort, end.Word)
+	// Failed tells why the attempt was lost. IsCanceled(err) means that the session was cut, through no fault of the peer.
+	Failed(err error)
+	// Connected tells that the attempt succeeded.
+	Connected()
+	// Done tells the end. Both sockets are closed.
+	Done(end.Word)
+}
+
+// Session is one proxied TCP connection. The zero value with Options set is ready for Run. It must not be copied after
+// that.
+type Session struct {
+	Options
+
+	In  atomic.Int64 // bytes from the client that the peer's socket took
+	Out atomic.Int64 // bytes from the peer that the client's socket took
+
+	born      time.Time    // monotonic origin of last and firstByte
+	last      atomic.Int64 // ns since born: when something moved
+	firstByte atomic.Int64 // ns since born: the peer's first byte; 0 before
+	finished  atomic.Uint32
+	cause     atomic.Uint32 // the end.Word that cut the session, None while it runs its course
+
+	cancel context.CancelFunc // ends a connect in progress
+
+	mu     sync.Mutex // guards what follows against Kill
+	client *net.TCPConn
+	server *net.TCPConn
+	timer  *time.Timer
+	ended  bool // no timer is armed any more
+}
+
+// Bits of Session.finished: which side sent its FIN, and which was first.
+const (
+	clientDone uint32 = 1 << iota
+	serverDone
+	clientFirst
+)
+
+// Run serves the client until the session ends and closes both sockets.
+func (s *Session) Run(client *net.TCPConn, d Director) {
+	s.born = time.Now()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.mu.Lock()
+	s.client, s.cancel = client, cancel
+	s.mu.Unlock()
+	if w := s.connect(ctx, d); w != end.None {
+		sock.Abort(client)
+		d.Done(w)
+		return
+	}
+	s.relay()
+	d.Done(s.close())
+}
+
+// connect makes attempts until one succeeds or the director gives up. On success s.server is set.
+func (s *Session) connect(ctx context.Context, d Director) end.Word {
+	for {
+		if w := s.word(); w != end.None {
+			return w
+		}
+		addr, w := d.Next()
+		if w != end.None {
+			return w
+		}
+		server, err := dial(ctx, addr, s.ConnectTimeout)
+		if err != nil {
+			d.Failed(err)
+			continue
+		}
+		s.mu.Lock()
+		s.server = server
+		s.mu.Unlock()
+		s.touch()
+		d.Connected()
+		return end.None
+	}
+}
+
+func dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return sock.DialTCP(ctx, addr)
+}
+
+// relay moves bytes both ways until both directions are done or the session is cut.
+func (s *Session) relay() {
+	s.arm()
+	var back sync.WaitGroup
+	back.Go(s.serverToClient)
+	s.clientToServer()
+	back.Wait()
+}
+
+func (s *Session) clientToServer() {
+	s.pump(s.client, s.server, &s.In, clientDone, end.ClientReset, end.ServerReset)
+}
+
+func (s *Session) serverToClient() {
+	s.pump(s.server, s.client, &s.Out, serverDone, end.ServerReset, end.ClientReset)
+}
+
+// close closes both sockets as the end asks for and says which end it was.
+func (s *Session) close() end.Word {
+	s.mu.Lock()
+	s.ended = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	client, server := s.client, s.server
+	s.mu.Unlock()
+	w := s.word()
+	switch w {
+	case end.None:
+		w = end.ServerFIN
+		if s.finished.Load()&clientFirst != 0 {
+			w = end.ClientFIN
+		}
+		_ = client.Close()
+		_ = server.Close()
+	case end.ClientReset, end.ServerReset:
+		sock.Abort(client)
+		sock.Abort(server)
+	case end.PeerDead: // what is left in its queue must not reach it later
+		_ = client.Close()
+		sock.Abort(server)
+	default:
+		_ = client.Close()
+		_ = server.Close()
+	}
+	return w
+}
+
+// Kill ends the session for the cause w, from any goroutine. The first cause wins; a session that has ended is left
+// alone.
+func (s *Session) Kill(w end.Word) {
+	if !s.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel()
+	}
+	// Deadlines wake both directions without taking the sockets from the goroutines that own them.
+	if s.server != nil && !s.ended {
+		_ = s.client.SetDeadline(aLongTimeAgo)
+		_ = s.server.SetDeadline(aLongTimeAgo)
+	}
+}
+
+var aLongTimeAgo = time.Unix(1, 0)
+
+func (s *Session) word() end.Word { return end.Word(s.cause.Load()) }
+
+// FirstByte is the time from Run to the peer's first byte; 0 if there was none.
+func (s *Session) FirstByte() time.Duration { return time.Duration(s.firstByte.Load()) }
+
+// Upstream is our own address on the connection to the peer; the zero value before it is connected.
+func (s *Session) Upstream() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
+		return netip.AddrPort{}
+	}
+	return sock.AddrPort(s.server.LocalAddr())
+}
+
+// IsCanceled tells whether a connect attempt was lost because the session was cut.
+func IsCanceled(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,0 +1,127 @@
+// Package sock is the only place that makes sockets and sets their options, and that turns the kernel's refusals into
+// the few kinds that a session acts upon.
+//
+// It has no opinions: no peers, no pools, no configuration, no logging.
+package sock
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Keepalive values for both sides of a session: a peer that vanished without a word is noticed after 15 s + 8 * 15 s.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 8}
+
+// ListenTCP opens a listening TCP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it.
+func ListenTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	ln, err := lc.Listen(ctx, network("tcp", addr), addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
+}
+
+// network names the family, so that 0.0.0.0 is IPv4 alone. [::] stays "tcp" or "udp": dual stack.
+func network(proto string, addr netip.AddrPort) string {
+	switch {
+	case addr.Addr().Is4():
+		return proto + "4"
+	case addr.Addr().IsUnspecified():
+		return proto
+	default:
+		return proto + "6"
+	}
+}
+
+// Failure is what a failed connect says about the peer.
+type Failure uint8
+
+// The failures, from the peer's fault to ours.
+const (
+	Refused      Failure = iota // the peer, or something on the way, said no
+	TimedOut                    // nothing answered in time
+	NoSourcePort                // this host has no free source port towards that address
+	Resources                   // this host is out of descriptors or memory
+	Canceled                    // the caller gave up
+)
+
+// ErrSelf is returned by DialTCP when the kernel connected a socket to itself: it picked the destination as the source.
+var ErrSelf = errors.New("connected to itself")
+
+// DialTCP connects to a peer. The caller closes the connection. The deadline is that of ctx.
+func DialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	c, err := d.DialContext(ctx, network("tcp", addr), addr.String())
+	if err != nil {
+		return nil, err
+	}
+	tcp := c.(*net.TCPConn)
+	if AddrPort(tcp.LocalAddr()) == addr {
+		Abort(tcp)
+		return nil, ErrSelf
+	}
+	return tcp, nil
+}
+
+// Classify says what a connect error means.
+func Classify(err error) Failure {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return NoSourcePort
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		return Resources
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return TimedOut
+	default:
+		return Refused
+	}
+}
+
+// AcceptReason names why accept failed when more of the same is to be expected, so that the caller backs off; "" means
+// that the next accept may well succeed.
+func AcceptReason(err error) string {
+	switch {
+	case errors.Is(err, syscall.EMFILE):
+		return "emfile"
+	case errors.Is(err, syscall.ENFILE):
+		return "enfile"
+	case errors.Is(err, syscall.ENOBUFS):
+		return "enobufs"
+	case errors.Is(err, syscall.ENOMEM):
+		return "enomem"
+	case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EPROTO), errors.Is(err, syscall.EINTR):
+		return ""
+	default:
+		return "error"
+	}
+}
+
+// Abort closes a connection with RST: what is queued is thrown away and the other side learns that the stream was cut.
+func Abort(c *net.TCPConn) {
+	_ = c.SetLinger(0) // fails only on a closed socket
+	_ = c.Close()
+}
+
+// AddrPort gives the unmapped ip:port of a TCP or UDP address; the zero value for anything else.
+func AddrPort(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return Unmap(a.AddrPort())
+	case *net.UDPAddr:
+		return Unmap(a.AddrPort())
+	}
+	return netip.AddrPort{}
+}
+
+// Unmap turns ::ffff:a.b.c.d into a.b.c.d, so that one client has one address in every comparison.
+func Unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}

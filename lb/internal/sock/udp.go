@@ -1,0 +1,109 @@
+package sock
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// PacketConn is a listening UDP socket that knows which of its addresses a datagram was sent to, and replies from there.
+type PacketConn struct {
+	*net.UDPConn
+	bound    netip.AddrPort
+	wildcard bool
+	v6       bool
+}
+
+// ListenUDP opens a listening UDP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it.
+func ListenUDP(ctx context.Context, addr netip.AddrPort) (*PacketConn, error) {
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, network("udp", addr), addr.String())
+	if err != nil {
+		return nil, err
+	}
+	c := &PacketConn{UDPConn: pc.(*net.UDPConn), wildcard: addr.Addr().IsUnspecified(), v6: addr.Addr().Is6()}
+	c.bound = AddrPort(c.LocalAddr())
+	if !c.wildcard {
+		return c, nil
+	}
+	// On a dual-stack socket the IPv6 option also reports IPv4 destinations, as mapped addresses (ipv6(7)).
+	if c.v6 {
+		err = ipv6.NewPacketConn(c.UDPConn).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+	} else {
+		err = ipv4.NewPacketConn(c.UDPConn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("packet info on %s: %w", addr, err)
+	}
+	return c, nil
+}
+
+// OOBSize is the room that ReadDatagram needs for control messages.
+const OOBSize = 128
+
+// ReadDatagram reads one datagram into b. local is the address it was sent to. truncated tells that b was too small.
+func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.AddrPort, truncated bool, err error) {
+	n, oobn, flags, from, err := c.ReadMsgUDPAddrPort(b, oob)
+	if err != nil {
+		return 0, client, local, false, err
+	}
+	local = c.bound
+	if c.wildcard {
+		if dst, ok := c.destination(oob[:oobn]); ok {
+			local = netip.AddrPortFrom(dst, c.bound.Port())
+		}
+	}
+	return n, Unmap(from), local, flags&msgTrunc != 0, nil
+}
+
+func (c *PacketConn) destination(oob []byte) (netip.Addr, bool) {
+	var dst net.IP
+	if c.v6 {
+		var cm ipv6.ControlMessage
+		if cm.Parse(oob) != nil {
+			return netip.Addr{}, false
+		}
+		dst = cm.Dst
+	} else {
+		var cm ipv4.ControlMessage
+		if cm.Parse(oob) != nil {
+			return netip.Addr{}, false
+		}
+		dst = cm.Dst
+	}
+	a, ok := netip.AddrFromSlice(dst)
+	return a.Unmap(), ok
+}
+
+// ReplyControl is the control message that makes a reply leave from local: what WriteMsgUDPAddrPort takes as oob. It is
+// nil where the socket can leave from one address only.
+func (c *PacketConn) ReplyControl(local netip.AddrPort) []byte {
+	if !c.wildcard {
+		return nil
+	}
+	if c.v6 {
+		a := local.Addr().As16()
+		return (&ipv6.ControlMessage{Src: a[:]}).Marshal()
+	}
+	a := local.Addr().As4()
+	return (&ipv4.ControlMessage{Src: a[:]}).Marshal()
+}
+
+// Reply sends one datagram to the client with a control message of ReplyControl.
+func (c *PacketConn) Reply(b, control []byte, client netip.AddrPort) error {
+	if c.v6 && client.Addr().Is4() {
+		client = netip.AddrPortFrom(netip.AddrFrom16(client.Addr().As16()), client.Port())
+	}
+	_, _, err := c.WriteMsgUDPAddrPort(b, control, client)
+	return err
+}
+
+// DialUDP opens a connected UDP socket towards a peer, so that only the peer's datagrams and refusals arrive on it.
+func DialUDP(addr netip.AddrPort) (*net.UDPConn, error) {
+	return net.DialUDP(network("udp", addr), nil, net.UDPAddrFromAddrPort(addr))
+}
