@@ -1,0 +1,99 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+)
+
+// ErrClosed is what Watch returns after Close.
+var ErrClosed = errors.New("check: hub is closed")
+
+// Hub owns all probes of a process. Its methods are safe for concurrent use.
+type Hub struct {
+	kinds  map[string]probeFunc // never changes after NewHub
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the probes' goroutines
+
+	mu     sync.Mutex // guards the following, and the watches of each probe
+	closed bool
+	probes map[key]*probe
+}
+
+type key struct {
+	target  netip.AddrPort
+	options Options
+}
+
+// NewHub returns a hub without probes. The caller closes it.
+func NewHub() *Hub {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Hub{
+		kinds:  map[string]probeFunc{"tcp": probeTCP},
+		ctx:    ctx,
+		cancel: cancel,
+		probes: make(map[key]*probe),
+	}
+}
+
+// Close ends all probes and waits for them and for any notify that runs. It must not be called from a notify, nor with a
+// lock held that one wants.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.closed = true
+	for k, p := range h.probes {
+		p.closeAll()
+		delete(h.probes, k)
+	}
+	h.mu.Unlock()
+	h.cancel()
+	h.wg.Wait()
+}
+
+// Watch has notify told the state of the target: each change of Up or Known, and the present state if a probe that others
+// started knows it already. The first probe starts at once. Calls of one notify never overlap, come from a goroutine of
+// the hub, and hold up the probe and its other watches: notify must be quick. The caller closes the watch.
+func (h *Hub) Watch(target netip.AddrPort, o Options, notify func(State)) (*Watch, error) {
+	if !target.IsValid() || target.Port() == 0 {
+		return nil, fmt.Errorf("check %v: not an address and port", target)
+	}
+	if err := o.validate(h.kinds); err != nil {
+		return nil, fmt.Errorf("check %v: %w", target, err)
+	}
+	k := key{netip.AddrPortFrom(target.Addr().Unmap(), target.Port()), o}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	p := h.probes[k]
+	if p == nil {
+		p = newProbe(h, k)
+		h.probes[k] = p
+		h.wg.Go(p.run)
+	}
+	w := &Watch{probe: p, notify: notify}
+	p.watches[w] = struct{}{}
+	p.signal()
+	return w, nil
+}
+
+// drop forgets a watch, and ends its probe with the last one.
+func (h *Hub) drop(w *Watch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w.closed {
+		return
+	}
+	p := w.probe
+	w.closed = true
+	delete(p.watches, w)
+	if len(p.watches) == 0 {
+		delete(h.probes, p.key)
+		p.cancel()
+	}
+}

@@ -1,0 +1,153 @@
+package check
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// probe asks one target with one set of options for as long as anyone watches.
+type probe struct {
+	hub    *Hub
+	key    key
+	ask    probeFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one signal: a watch joined, or poked is set
+	poked  atomic.Bool
+
+	watches map[*Watch]struct{} // guarded by hub.mu
+
+	// Only run uses these.
+	target  target
+	busy    bool        // a probe is under way, its result will come
+	results chan Result // of the probe under way
+	started time.Time   // when the last probe started; zero before the first
+	due     *time.Timer // fires when the next one may start; stopped while busy
+}
+
+func newProbe(h *Hub, k key) *probe {
+	p := &probe{
+		hub:     h,
+		key:     k,
+		ask:     h.kinds[k.options.Kind],
+		wake:    make(chan struct{}, 1),
+		watches: make(map[*Watch]struct{}),
+		target:  target{options: k.options},
+		results: make(chan Result, 1),
+	}
+	p.ctx, p.cancel = context.WithCancel(h.ctx)
+	return p
+}
+
+func (p *probe) run() {
+	p.due = time.NewTimer(0)
+	defer p.due.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			if p.busy {
+				<-p.results
+			}
+			return
+		case <-p.due.C:
+			p.busy, p.started = true, time.Now()
+			go p.askOnce()
+		case r := <-p.results:
+			if p.ctx.Err() != nil {
+				return // the result is of our own hurry, not of the peer
+			}
+			p.busy = false
+			p.target.observe(r)
+			p.schedule(p.target.interval())
+		case <-p.wake:
+		}
+		if !p.busy && p.poked.Swap(false) {
+			p.schedule(p.key.options.FastInterval)
+		}
+		p.tell()
+	}
+}
+
+// schedule sets the next start to d after the last one.
+func (p *probe) schedule(d time.Duration) {
+	p.due.Reset(time.Until(p.started.Add(d)))
+}
+
+func (p *probe) askOnce() {
+	ctx, cancel := context.WithTimeout(p.ctx, p.key.options.Timeout)
+	defer cancel()
+	start := time.Now()
+	r := p.ask(ctx, p.key.target)
+	r.At = time.Now()
+	if r.Latency == 0 {
+		r.Latency = r.At.Sub(start)
+	}
+	p.results <- r
+}
+
+// tell calls the watches that do not know the present state.
+func (p *probe) tell() {
+	p.hub.mu.Lock()
+	watches := make([]*Watch, 0, len(p.watches))
+	for w := range p.watches {
+		watches = append(watches, w)
+	}
+	p.hub.mu.Unlock()
+	for _, w := range watches {
+		if w.claim(p.target.state) {
+			w.notify(p.target.state)
+		}
+	}
+}
+
+// signal wakes run; one signal that waits already is enough.
+func (p *probe) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// closeAll marks every watch closed. The hub's lock is held.
+func (p *probe) closeAll() {
+	for w := range p.watches {
+		w.closed = true
+	}
+	clear(p.watches)
+}
+
+// Watch is one listener of a probe.
+type Watch struct {
+	probe  *probe
+	notify func(State)
+
+	// Guarded by the hub's lock.
+	closed    bool
+	known, up bool // what notify was told last
+}
+
+// Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
+// under way may still run: Close does not wait for it, so it may be called from notify, and with any lock held.
+// Closing twice is fine.
+func (w *Watch) Close() { w.probe.hub.drop(w) }
+
+// Poke asks for a probe soon, because something else saw the target fail. Pokes never bring probes closer together
+// than FastInterval.
+func (w *Watch) Poke() {
+	w.probe.poked.Store(true)
+	w.probe.signal()
+}
+
+// claim reports whether w must be told s, and notes that it was. It does so right before the call, so that a watch closed
+// meanwhile, perhaps by another watch's notify, is not called.
+func (w *Watch) claim(s State) bool {
+	h := w.probe.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w.closed || (w.known == s.Known && w.up == s.Up) {
+		return false
+	}
+	w.known, w.up = s.Known, s.Up
+	return true
+}
