@@ -1,0 +1,49 @@
+// Package pool is the epoch table: the peers of one pool, published as immutable snapshots that free themselves.
+//
+//	r := pool.NewReclaimer()
+//	defer r.Close()
+//	t := pool.New(pool.Options{Name: "db", Slots: 2}, r)
+//	t.Apply([]pool.Member{{Addr: netip.MustParseAddrPort("192.0.2.1:5432"), Weight: 1}}, pool.CauseDNS)
+//	lease, err := t.Acquire(pool.Request{Slot: 0})
+//	// connect to lease.Peer().Addr(), then lease.Connected(), relay, and at the end:
+//	lease.Release(pool.OutcomeOK)
+//
+// # Model
+//
+// A [Table] holds one current epoch and any number of retired ones. An epoch lists members in canonical order (by
+// address) and whatever the balance policy prebuilds; nothing in it changes after publication. A [Peer] is keyed by its
+// address and is shared by all epochs that list it, so its counts survive every change. A [Lease] is a reference on one
+// epoch and one peer, taken by Acquire and given back by Release.
+//
+// Readers (Acquire, Release) never lock, never allocate and never wait. Writers (Apply, SetHealth, Close) serialise on a
+// mutex that readers never take. A writer builds the next epoch completely, publishes it with one atomic store, then
+// marks the old one retired. A change of health publishes an epoch too, so that prebuilt data is always exact; ejection,
+// limits and exclusions are decided at the pick, through the peer.
+//
+// # Why the reclaimer may trust a zero
+//
+// An epoch counts its references in one padded word per slot, so that no word is written by every core. Acquire
+// increments its slot's word and then reads the retired mark; if the epoch is retired it undoes the increment on the
+// same word and loads the newer epoch, which exists because publication comes before retirement. A release decrements the
+// word that its acquire incremented. So once the mark is set, no reference that counts can begin: every increment that
+// saw the mark unset came before the mark, and is in the word until its release. Words are never negative. A reclaimer
+// that, after the mark, has read zero from each word, at whatever different moments, has therefore seen that no
+// reference is left. Whoever brings a word of a retired epoch to zero wakes the reclaimer, and the writer wakes it after
+// the mark, so no last release is missed.
+//
+// # Invariants
+//
+//	I1  no peer is used after it ended (OnGone)
+//	I2  at rest the references are zero and every retired epoch is freed
+//	I3  an epoch is freed once, a peer ends once
+//	I4  an acquire fails only if the newest epoch has no peer to give, never because an epoch changed under it
+//	I5  an epoch is published before the older one is retired
+//	I6  Active of a peer equals its leases; it is never negative, and nothing clamps it
+//	I7  MaxConns holds for an address across all epochs
+//	I8  a pick tries each peer at most once while nothing changes
+//
+// # What it does not do
+//
+// It opens no sockets, resolves no names, probes nothing and logs nothing: it is told members and health, and answers
+// with leases.
+package pool

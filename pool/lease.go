@@ -1,0 +1,113 @@
+package pool
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Request says who asks for a lease.
+type Request struct {
+	Slot    int              // the loop that asks, 0 to Options.Slots-1
+	Exclude []netip.AddrPort // peers that the session has tried already
+}
+
+// Outcome says what a session tells about its peer.
+type Outcome uint8
+
+// The outcomes of a lease.
+const (
+	OutcomeOK             Outcome = iota // the peer served
+	OutcomeConnectFailed                 // refused, unreachable
+	OutcomeConnectTimeout                // no answer in time
+	OutcomeResetEarly                    // reset before its first byte
+	OutcomeNeutral                       // says nothing about the peer
+)
+
+// Lease is a reference on an epoch and a peer. It belongs to one session; its methods are not for concurrent use. Do not copy it.
+type Lease struct {
+	_     noCopy
+	epoch *epoch
+	peer  *Peer
+	slot  int
+}
+
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// Acquire leases a peer of the newest epoch. It fails with ErrNoPeer if that has none to give, and with ErrClosed.
+func (t *Table) Acquire(r Request) (Lease, error) {
+	e := t.enter(r.Slot)
+	if p := e.pick(r); p != nil {
+		return Lease{epoch: e, peer: p, slot: r.Slot}, nil
+	}
+	e.leave(r.Slot)
+	if e.closed {
+		return Lease{}, ErrClosed
+	}
+	return Lease{}, ErrNoPeer
+}
+
+// Peer returns the peer that is leased.
+func (l *Lease) Peer() *Peer { return l.peer }
+
+// Epoch returns the id of the epoch that the lease holds.
+func (l *Lease) Epoch() uint64 { return l.epoch.id }
+
+// Connected tells that the peer accepted the connection: its failures in a row end.
+func (l *Lease) Connected() {
+	if l.peer.failures.Load() != 0 {
+		l.peer.failures.Store(0)
+	}
+}
+
+// Release gives the lease back. A second release panics: it is a bug of the caller.
+func (l *Lease) Release(o Outcome) {
+	if l.peer == nil {
+		panic("pool: lease released twice")
+	}
+	e, p := l.epoch, l.peer
+	l.epoch, l.peer = nil, nil
+	opts := &e.table.opts
+	switch o {
+	case OutcomeOK:
+		p.pardon()
+	case OutcomeConnectFailed, OutcomeConnectTimeout:
+		if int(p.failures.Add(1)) >= opts.Ejection.Fails {
+			e.table.eject(p)
+		}
+	case OutcomeResetEarly:
+		if int(p.resets.Add(1)) >= opts.Ejection.Fails {
+			e.table.eject(p)
+		}
+	case OutcomeNeutral:
+	}
+	p.give(l.slot, opts.MaxConns)
+	e.leave(l.slot)
+}
+
+// eject passes a peer over for a while, unless no other peer could be picked instead.
+func (t *Table) eject(p *Peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.ejected(t.opts.Now) {
+		return
+	}
+	others := slices.ContainsFunc(t.current.Load().candidates, func(c candidate) bool {
+		return c.peer != p && !c.peer.ejected(t.opts.Now)
+	})
+	if !others {
+		return
+	}
+	p.failures.Store(0)
+	p.resets.Store(0)
+	n := p.ejections.Add(1)
+	d := t.opts.Ejection.Max
+	if int64(n) < int64(d/t.opts.Ejection.Base) {
+		d = t.opts.Ejection.Base * time.Duration(n)
+	}
+	d += time.Duration((float64(t.opts.Rand()>>11)/(1<<53) - 0.5) * 0.2 * float64(d))
+	p.until.Store(t.opts.Now().Add(d).UnixNano())
+}

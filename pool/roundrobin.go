@@ -1,0 +1,108 @@
+package pool
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	maxTurns = 1 << 14 // longest sequence; larger sums of weights are scaled down, with one turn at least for each
+	maxSteps = 1 << 20 // work that the exact construction may take
+)
+
+// inTurn takes the candidate whose turn it is. If it cannot be taken, the next one that can is, from an offset that moves
+// with every round, so that the share of a peer that is out is spread over all others.
+func (e *epoch) inTurn(r Request) *Peer {
+	turn := e.table.turn.Add(1) - 1
+	n := uint64(len(e.sequence))
+	at := int(e.sequence[turn%n])
+	c := &e.candidates[at]
+	if e.rank(c, r.Exclude) == rankGood && c.peer.take(r.Slot, e.table.opts.MaxConns) {
+		return c.peer
+	}
+	others := max(len(e.candidates)-1, 1)
+	return e.scan(r, (at+1+int(turn/n%uint64(others)))%len(e.candidates))
+}
+
+// smooth builds the sequence of turns: each candidate as often as its weight says, its turns spread out.
+//
+// The exact construction is the known one: each step adds to every candidate its weight, the largest wins and pays the sum.
+// For many candidates of different weights, where that would cost too much, turns are placed at even distances
+// ((k+1/2)/weight) and sorted.
+func smooth(candidates []candidate) []uint32 {
+	n := len(candidates)
+	if n == 0 {
+		return nil
+	}
+	weights, sum := turns(candidates)
+	sequence := make([]uint32, 0, sum)
+	if sum == n { // all equal
+		for i := range n {
+			sequence = append(sequence, uint32(i))
+		}
+		return sequence
+	}
+	if n*sum > maxSteps {
+		return spread(weights, sum)
+	}
+	credit := make([]int, n)
+	for range sum {
+		best := 0
+		for i, w := range weights {
+			credit[i] += w
+			if credit[i] > credit[best] {
+				best = i
+			}
+		}
+		credit[best] -= sum
+		sequence = append(sequence, uint32(best))
+	}
+	return sequence
+}
+
+// turns reduces the weights by their greatest common divisor and, if the sum is too large, scales them down.
+func turns(candidates []candidate) (weights []int, sum int) {
+	weights = make([]int, len(candidates))
+	divisor := 0
+	for i, c := range candidates {
+		weights[i] = int(c.weight)
+		for a, b := divisor, weights[i]; ; a, b = b, a%b {
+			if b == 0 {
+				divisor = a
+				break
+			}
+		}
+	}
+	for i := range weights {
+		weights[i] /= divisor
+		sum += weights[i]
+	}
+	if sum > maxTurns && len(weights) < maxTurns {
+		all := sum
+		sum = 0
+		for i, w := range weights {
+			weights[i] = max(w*maxTurns/all, 1)
+			sum += weights[i]
+		}
+	}
+	return weights, sum
+}
+
+func spread(weights []int, sum int) []uint32 {
+	type turn struct {
+		at float64
+		of uint32
+	}
+	list := make([]turn, 0, sum)
+	for i, w := range weights {
+		for k := range w {
+			list = append(list, turn{(float64(k) + 0.5) / float64(w), uint32(i)})
+		}
+	}
+	slices.SortFunc(list, func(a, b turn) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.of, b.of)) })
+	sequence := make([]uint32, len(list))
+	for i, t := range list {
+		sequence[i] = t.of
+	}
+	return sequence
+}

@@ -1,0 +1,226 @@
+package pool
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The errors of Acquire and Apply.
+var (
+	ErrNoPeer = errors.New("no peer to pick")
+	ErrClosed = errors.New("the table is closed")
+)
+
+// Options are the fixed properties of a table.
+type Options struct {
+	Name     string
+	Policy   Policy
+	Slots    int              // loops that acquire: counts are kept per slot; at least 1
+	MaxConns int              // leases per peer across all epochs; 0 is no limit
+	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
+	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
+	Now      func() time.Time // nil is time.Now
+	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed
+	Ejection Ejection         // zero fields take their defaults
+}
+
+// Ejection is the passive reaction to failures: after Fails in a row the peer is passed over for Base times the number
+// of ejections in a row, at most Max, with 10 % jitter. The last peer that can be picked is never ejected.
+type Ejection struct {
+	Fails     int           // default 3
+	Base, Max time.Duration // defaults 5 s and 60 s
+}
+
+// Table is the epoch table of one pool. All methods may be called from any goroutine.
+type Table struct {
+	opts      Options
+	reclaimer *Reclaimer
+	current   atomic.Pointer[epoch]
+	turn      atomic.Uint64 // roundrobin: the next turn; it survives epochs
+	ties      counters      // leastconn: where each slot begins to look
+
+	mu        sync.Mutex // writers; never taken by Acquire and Release
+	lastID    uint64
+	peers     map[netip.AddrPort]*Peer
+	retired   []*epoch // not yet freed, oldest first
+	reclaimed uint64
+}
+
+// New makes a table whose first epoch lists nothing.
+func New(opts Options, r *Reclaimer) *Table {
+	opts.Slots = max(opts.Slots, 1)
+	if opts.Rand == nil {
+		opts.Rand = rand.Uint64
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Ejection.Fails == 0 {
+		opts.Ejection.Fails = 3
+	}
+	if opts.Ejection.Base == 0 {
+		opts.Ejection.Base = 5 * time.Second
+	}
+	if opts.Ejection.Max == 0 {
+		opts.Ejection.Max = 60 * time.Second
+	}
+	t := &Table{opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), ties: make(counters, opts.Slots)}
+	t.current.Store(t.newEpoch(nil, CauseConfig))
+	return t
+}
+
+// Apply makes members the current epoch. The same members in whatever order publish nothing. On an error nothing changes.
+func (t *Table) Apply(members []Member, cause Cause) (Diff, error) {
+	wanted, err := canonical(members)
+	if err != nil {
+		return Diff{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.current.Load()
+	if now.closed {
+		return Diff{}, ErrClosed
+	}
+	d := compare(now.members, wanted)
+	if d.Changed {
+		t.publish(t.newEpoch(wanted, cause))
+	}
+	d.Epoch = t.lastID
+	return d, nil
+}
+
+// publish makes e current and then retires its predecessor. The caller holds t.mu.
+func (t *Table) publish(e *epoch) {
+	old := t.current.Load()
+	t.current.Store(e)
+	old.retired.Store(true)
+	t.retired = append(t.retired, old)
+	t.reclaimer.retire(old)
+}
+
+// SetHealth tells what the check of an address says. It reports whether that changed anything. An epoch follows if the
+// newest one lists the address; an "up" also ends the peer's ejection.
+func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[addr]
+	if p == nil {
+		return false
+	}
+	if h == HealthUp {
+		p.pardon()
+	}
+	if p.Health() == h {
+		return false
+	}
+	p.health.Store(uint32(h))
+	if now := t.current.Load(); p.newest.Load() == now.id {
+		t.publish(t.newEpoch(now.members, CauseHealth))
+	}
+	return true
+}
+
+// Peer returns the peer of an address, or nil if no epoch that is still in use lists it.
+func (t *Table) Peer(addr netip.AddrPort) *Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.peers[addr]
+}
+
+// Serves says whether the newest epoch lists the peer and its check does not call it down.
+func (t *Table) Serves(p *Peer) bool {
+	return p.newest.Load() >= t.current.Load().id && p.Health() != HealthDown
+}
+
+// Selectable returns the number of peers of the newest epoch that may be picked: with weight, and not down.
+func (t *Table) Selectable() int {
+	t.mu.Lock() // the current epoch cannot be freed under us
+	defer t.mu.Unlock()
+	return len(t.current.Load().candidates)
+}
+
+// Counts returns the number of epochs published and of those reclaimed. They differ by one while a table is open and at rest.
+func (t *Table) Counts() (published, reclaimed uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lastID, t.reclaimed
+}
+
+// Close retires the last epoch. From then on Acquire gives ErrClosed; leases that are held stay good until released.
+func (t *Table) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current.Load().closed {
+		return
+	}
+	t.publish(&epoch{table: t, closed: true, id: t.lastID, refs: make(counters, t.opts.Slots)})
+}
+
+// Status describes a table at one moment.
+type Status struct {
+	Name   string
+	Epoch  uint64        // the newest
+	Epochs []EpochStatus // in use, oldest first
+	Peers  []PeerStatus  // alive, by address
+}
+
+// EpochStatus describes an epoch that is not yet freed.
+type EpochStatus struct {
+	ID       uint64
+	Cause    Cause
+	Born     time.Time
+	Sessions int64 // leases held on it
+	Retired  bool
+}
+
+// PeerStatus describes a peer.
+type PeerStatus struct {
+	Addr         netip.AddrPort
+	Weight, Tier int      // of the newest epoch
+	Sources      []string // of the newest epoch
+	State        string   // up, down, unknown, ejected, or draining: no longer listed
+	Health       Health
+	Active       int64
+	Total        uint64
+	Listed       bool // in the newest epoch
+	EjectedUntil time.Time
+}
+
+// Status returns a description of the table. It is consistent as to what is listed; counts move on while it is made.
+func (t *Table) Status() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.current.Load()
+	s := Status{Name: t.opts.Name, Epoch: now.id}
+	for _, e := range t.retired {
+		s.Epochs = append(s.Epochs, EpochStatus{e.id, e.cause, e.born, e.refs.sum(), true})
+	}
+	if !now.closed {
+		s.Epochs = append(s.Epochs, EpochStatus{now.id, now.cause, now.born, now.refs.sum(), false})
+	}
+	for addr, p := range t.peers {
+		ps := PeerStatus{Addr: addr, State: "draining", Health: p.Health(), Active: p.Active(), Total: p.Total()}
+		if i, ok := now.lists(addr); ok {
+			m := now.members[i]
+			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, m.Weight, m.Tier, m.Sources
+			ps.State = "up"
+			switch {
+			case ps.Health == HealthDown:
+				ps.State = "down"
+			case p.ejected(t.opts.Now):
+				ps.State = "ejected"
+				ps.EjectedUntil = time.Unix(0, p.until.Load())
+			case t.opts.Checked && ps.Health == HealthUnknown:
+				ps.State = "unknown"
+			}
+		}
+		s.Peers = append(s.Peers, ps)
+	}
+	slices.SortFunc(s.Peers, func(a, b PeerStatus) int { return a.Addr.Compare(b.Addr) })
+	return s
+}
