@@ -25,9 +25,18 @@ func (w Watch) interval(a Answer) time.Duration {
 	case a.Kind != KindOK:
 		return later(min(max(a.TTL, w.MinRefresh), maxNegative, w.MaxRefresh))
 	case w.Refresh > 0:
-		return later(w.Refresh)
+		return a.spread(w.Refresh)
 	}
-	return later(min(max(a.TTL, w.MinRefresh), w.MaxRefresh))
+	return a.spread(min(max(a.TTL, w.MinRefresh), w.MaxRefresh))
+}
+
+// spread adds jitter. The first interval is drawn from a tenth to the whole, for many names are first asked for at
+// the same moment.
+func (a Answer) spread(d time.Duration) time.Duration {
+	if a.Serial == 1 && a.Streak == 1 {
+		return d - time.Duration(0.9*rand.Float64()*float64(d))
+	}
+	return later(d)
 }
 
 // later adds up to 10 %, at most 5 s, so that names that were asked for together drift apart.
