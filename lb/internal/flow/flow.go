@@ -203,4 +203,12 @@ func (t *Table) Close() {
 	_ = t.conn.Close()
 }
 
+// Upstream is our own address on the socket towards the peer; the zero value if there never was one.
+func (f *Flow) Upstream() netip.AddrPort {
+	if f.server == nil {
+		return netip.AddrPort{}
+	}
+	return sock.AddrPort(f.server.LocalAddr())
+}
+
 func (f *Flow) touch() { f.last.Store(int64(time.Since(f.born))) }

@@ -1,0 +1,319 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// director is a scripted owner: it hands out addresses in order and notes what it is told.
+type director struct {
+	mu        sync.Mutex
+	addrs     []netip.AddrPort
+	failed    []error
+	connected int
+	done      chan end.Word
+}
+
+func (d *director) Next() (netip.AddrPort, end.Word) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.addrs) == 0 {
+		return netip.AddrPort{}, end.NoPeer
+	}
+	a := d.addrs[0]
+	d.addrs = d.addrs[1:]
+	return a, end.None
+}
+
+func (d *director) Failed(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = append(d.failed, err)
+}
+
+func (d *director) Connected() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.connected++
+}
+
+func (d *director) Done(w end.Word) { d.done <- w } // unbuffered twice over: a second Done hangs the test
+
+// rig is one session between a client socket and a backend socket, both in the test's hands.
+type rig struct {
+	t               *testing.T
+	session         *Session
+	director        *director
+	client, backend *net.TCPConn
+}
+
+func listen(t *testing.T) *net.TCPListener {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+func accept(t *testing.T, ln *net.TCPListener) *net.TCPConn {
+	t.Helper()
+	if err := ln.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func dialTo(t *testing.T, ln *net.TCPListener) *net.TCPConn {
+	t.Helper()
+	c, err := net.DialTCP("tcp4", nil, ln.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// newRig starts a session whose backend is reached after the addresses in before have been tried.
+func newRig(t *testing.T, o Options, before ...netip.AddrPort) *rig {
+	t.Helper()
+	front, back := listen(t), listen(t)
+	d := &director{addrs: append(before, sock.AddrPort(back.Addr())), done: make(chan end.Word)}
+	r := &rig{t: t, session: &Session{Options: o}, director: d, client: dialTo(t, front)}
+	c := accept(t, front)
+	go r.session.Run(c, d)
+	r.backend = accept(t, back)
+	return r
+}
+
+func (r *rig) end(want end.Word) {
+	r.t.Helper()
+	select {
+	case got := <-r.director.done:
+		if got != want {
+			r.t.Fatalf("end = %v, want %v", got, want)
+		}
+	case <-time.After(10 * time.Second):
+		r.t.Fatal("the session did not end")
+	}
+}
+
+func readAll(t *testing.T, c *net.TCPConn) []byte {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatalf("read: %v", err)
+	}
+	return b
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+func TestTD1BothDirectionsAtOnceKeepEveryByte(t *testing.T) {
+	r := newRig(t, Options{})
+	up, down := random(8<<20), random(8<<20)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.client.Write(up); r.client.CloseWrite() })
+	wg.Go(func() { r.backend.Write(down); r.backend.CloseWrite() })
+	var gotUp, gotDown []byte
+	wg.Go(func() { gotUp = readAll(t, r.backend) })
+	gotDown = readAll(t, r.client)
+	wg.Wait()
+	if sha256.Sum256(gotUp) != sha256.Sum256(up) || sha256.Sum256(gotDown) != sha256.Sum256(down) {
+		t.Fatal("bytes differ")
+	}
+	select {
+	case w := <-r.director.done:
+		if w != end.ClientFIN && w != end.ServerFIN {
+			t.Fatalf("end = %v", w)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the session did not end")
+	}
+	if in, out := r.session.In.Load(), r.session.Out.Load(); in != int64(len(up)) || out != int64(len(down)) {
+		t.Fatalf("counted %d in, %d out", in, out)
+	}
+}
+
+func TestHC1ClientFinishesFirst(t *testing.T) {
+	r := newRig(t, Options{})
+	r.client.Write([]byte("question"))
+	r.client.CloseWrite()
+	if got := readAll(t, r.backend); string(got) != "question" {
+		t.Fatalf("backend got %q", got)
+	}
+	answer := random(10 << 20)
+	go func() { r.backend.Write(answer); r.backend.Close() }()
+	if got := readAll(t, r.client); !bytes.Equal(got, answer) {
+		t.Fatal("the answer was cut")
+	}
+	r.end(end.ClientFIN)
+}
+
+func TestHC2BackendFinishesFirst(t *testing.T) {
+	r := newRig(t, Options{})
+	r.backend.CloseWrite()
+	if got := readAll(t, r.client); len(got) != 0 {
+		t.Fatalf("client got %q", got)
+	}
+	body := random(10 << 20)
+	go func() { r.client.Write(body); r.client.Close() }()
+	if got := readAll(t, r.backend); !bytes.Equal(got, body) {
+		t.Fatal("the body was cut")
+	}
+	r.end(end.ServerFIN)
+}
+
+func TestHC5BackendAbortReachesTheClientAsAbort(t *testing.T) {
+	r := newRig(t, Options{})
+	r.backend.Write(random(100 << 10))
+	io.ReadFull(r.client, make([]byte, 100<<10))
+	sock.Abort(r.backend)
+	r.client.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := r.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("client read: %v, want a reset", err)
+	}
+	r.end(end.ServerReset)
+}
+
+func TestHC6ClientAbortReachesTheBackendAsAbort(t *testing.T) {
+	r := newRig(t, Options{})
+	sock.Abort(r.client)
+	r.backend.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := r.backend.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("backend read: %v, want a reset", err)
+	}
+	r.end(end.ClientReset)
+}
+
+func TestHC7HalfCloseTimeout(t *testing.T) {
+	r := newRig(t, Options{HalfCloseTimeout: 50 * time.Millisecond, IdleTimeout: time.Hour})
+	r.client.CloseWrite()
+	r.end(end.HalfCloseTimeout)
+	if got := readAll(t, r.client); len(got) != 0 {
+		t.Fatalf("client got %q", got)
+	}
+}
+
+func TestTO2IdleEnds(t *testing.T) {
+	r := newRig(t, Options{IdleTimeout: 50 * time.Millisecond})
+	r.end(end.Idle)
+}
+
+func TestTO4OneDirectionKeepsTheSession(t *testing.T) {
+	const idle = 400 * time.Millisecond
+	r := newRig(t, Options{IdleTimeout: idle})
+	tick := time.NewTicker(idle / 8)
+	defer tick.Stop()
+	for start := time.Now(); time.Since(start) < 3*idle; <-tick.C {
+		if _, err := r.client.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r.backend, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.client.Close()
+	r.backend.Close()
+	r.end(end.ClientFIN)
+}
+
+func TestRH1RefusedAttemptsGoOn(t *testing.T) {
+	shut := listen(t)
+	refused := sock.AddrPort(shut.Addr())
+	shut.Close()
+	r := newRig(t, Options{ConnectTimeout: time.Second}, refused, refused)
+	r.client.Write([]byte("x"))
+	r.client.CloseWrite()
+	if got := readAll(t, r.backend); string(got) != "x" {
+		t.Fatalf("backend got %q", got)
+	}
+	r.backend.Close()
+	r.end(end.ClientFIN)
+	if len(r.director.failed) != 2 || r.director.connected != 1 {
+		t.Fatalf("failed %v, connected %d", r.director.failed, r.director.connected)
+	}
+	for _, err := range r.director.failed {
+		if sock.Classify(err) != sock.Refused {
+			t.Fatalf("%v is not a refusal", err)
+		}
+	}
+}
+
+func TestNoPeerResetsTheClient(t *testing.T) {
+	front := listen(t)
+	client := dialTo(t, front)
+	d := &director{done: make(chan end.Word, 1)}
+	(&Session{}).Run(accept(t, front), d)
+	client.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("client read: %v, want a reset", err)
+	}
+	if w := <-d.done; w != end.NoPeer {
+		t.Fatalf("end = %v", w)
+	}
+}
+
+func TestKillEndsABlockedSessionOnce(t *testing.T) {
+	r := newRig(t, Options{})
+	go r.client.Write(random(32 << 20)) // until every buffer on the way is full
+	for r.session.In.Load() == 0 {
+		time.Sleep(time.Millisecond) // polls a counter: there is no event to wait for
+	}
+	r.session.Kill(end.Shutdown)
+	r.session.Kill(end.Idle)
+	r.end(end.Shutdown)
+}
+
+func TestTD9WriteThenCloseArrivesWhole(t *testing.T) {
+	r := newRig(t, Options{})
+	body := random(1 << 20)
+	go func() { r.client.Write(body); r.client.Close() }()
+	if got := readAll(t, r.backend); !bytes.Equal(got, body) {
+		t.Fatal("bytes were lost")
+	}
+	r.backend.Close()
+	r.end(end.ClientFIN)
+}
+
+func TestAcceptorBacksOffAndRecovers(t *testing.T) {
+	ln := listen(t)
+	a := NewAcceptor(ln)
+	got := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		a.Run(func(c *net.TCPConn) { c.Close(); got <- struct{}{} }, func(string) { t.Error("failed without cause") })
+	})
+	dialTo(t, ln)
+	<-got
+	a.Close()
+	a.Close() // a second close is harmless
+	wg.Wait()
+}

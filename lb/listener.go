@@ -1,0 +1,177 @@
+package lb
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/flow"
+	"github.com/ebb-lb/ebb/lb/internal/relay"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// udpIdle ends a UDP flow where the config sets no idle_timeout: UDP has no other end.
+const udpIdle = time.Minute
+
+// listener is one bound address and the sessions that came through it.
+type listener struct {
+	name   string
+	proto  string // tcp or udp
+	addr   netip.AddrPort
+	conf   config.Listener
+	pool   *livePool
+	log    *slog.Logger
+	access bool // one line for each session
+	slots  int
+	ids    *atomic.Uint64
+	live   *registry
+
+	active   atomic.Int64
+	total    atomic.Uint64
+	ended    [end.Count]atomic.Uint64
+	accept   counts[string] // failed accepts
+	rejected counts[string] // refused before a session began
+	dropped  counts[string] // datagrams
+
+	acceptor *relay.Acceptor  // tcp
+	packets  *sock.PacketConn // udp, until flows is made
+	flows    *flow.Table      // udp
+
+	accepting sync.WaitGroup // the loop that takes clients
+	serving   sync.WaitGroup // the sessions
+}
+
+// open binds the address. The kernel queues connections from now on; none is accepted before start.
+func (l *listener) open(ctx context.Context, at config.Endpoint) error {
+	l.proto, l.addr = at.Network, at.Addr
+	if at.Network == "udp" {
+		pc, err := sock.ListenUDP(ctx, at.Addr)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.name, err)
+		}
+		l.packets, l.addr = pc, sock.AddrPort(pc.LocalAddr())
+		return nil
+	}
+	ln, err := sock.ListenTCP(ctx, at.Addr)
+	if err != nil {
+		return fmt.Errorf("listener %s: %w", l.name, err)
+	}
+	l.acceptor, l.addr = relay.NewAcceptor(ln), sock.AddrPort(ln.Addr())
+	return nil
+}
+
+// start serves clients.
+func (l *listener) start() {
+	if l.proto == "udp" {
+		idle := l.conf.IdleTimeout
+		if idle == 0 {
+			idle = udpIdle
+		}
+		l.flows = flow.NewTable(l.packets, flow.Options{IdleTimeout: idle}, l.openFlow, func(reason string) { l.dropped.add(reason) })
+		l.accepting.Go(l.flows.Run)
+		return
+	}
+	l.accepting.Go(func() { l.acceptor.Run(l.serve, l.acceptFailed) })
+}
+
+func (l *listener) acceptFailed(reason string) {
+	if n := l.accept.add(reason); n&(n-1) == 0 { // 1, 2, 4, 8, ...: said often enough, never a flood
+		l.log.Warn("accept failed, backing off", "listener", l.name, "reason", reason, "times", n)
+	}
+}
+
+// admit counts a session in, or refuses it at max_conns.
+func (l *listener) admit() bool {
+	l.total.Add(1)
+	if n := l.active.Add(1); l.conf.MaxConns > 0 && n > int64(l.conf.MaxConns) {
+		l.rejected.add("max_conns")
+		return false
+	}
+	return true
+}
+
+func (l *listener) trip(client, local netip.AddrPort) trip {
+	id := l.ids.Add(1)
+	return trip{id: id, listener: l, slot: int(id % uint64(l.slots)), client: client, local: local, born: time.Now()}
+}
+
+// serve takes over an accepted connection. It does not block.
+func (l *listener) serve(c *net.TCPConn) {
+	s := &tcpSession{trip: l.trip(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()))}
+	s.Options = relay.Options{
+		ConnectTimeout: l.pool.conf.ConnectTimeout, IdleTimeout: l.conf.IdleTimeout, HalfCloseTimeout: l.conf.HalfCloseTimeout,
+	}
+	if !l.admit() {
+		sock.Abort(c)
+		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
+		return
+	}
+	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
+	l.serving.Go(func() { s.Run(c, s) })
+}
+
+// stop takes no new sessions: when it returns, every session is registered. Those that live go on.
+func (l *listener) stop() {
+	if l.acceptor != nil {
+		l.acceptor.Close()
+	}
+	if l.flows != nil {
+		l.flows.Stop()
+	} else if l.packets != nil {
+		_ = l.packets.Close()
+	}
+	l.accepting.Wait()
+}
+
+// wait returns when every session has ended. Call it after stop.
+func (l *listener) wait() {
+	l.serving.Wait()
+	if l.flows != nil {
+		l.flows.Close()
+	}
+}
+
+// udpFlow is one UDP flow: a trip and the flow that carries it.
+type udpFlow struct {
+	trip
+	*flow.Flow
+	registered bool
+}
+
+// openFlow admits a new flow; nil drops its datagram.
+func (l *listener) openFlow(f *flow.Flow) flow.Director {
+	s := &udpFlow{trip: l.trip(f.Client, f.Local), Flow: f}
+	if !l.admit() {
+		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
+		return nil
+	}
+	return s
+}
+
+func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
+
+// Connected registers the flow: from now on it can be cut.
+func (s *udpFlow) Connected() {
+	s.trip.Connected()
+	s.registered = true
+	s.listener.live.enter(s.slot, s)
+}
+
+// Fit tells whether the peer still serves: listed by the newest epoch and not down.
+func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer.Load()) }
+
+// Done is told by the flow that its socket is closed.
+func (s *udpFlow) Done(w end.Word) {
+	if s.registered {
+		s.listener.live.leave(s.slot, s)
+	}
+	in, out := s.moved()
+	s.finish(w, in, out, 0, s.Upstream())
+}
