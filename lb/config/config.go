@@ -1,0 +1,118 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is everything a run needs: validated, with every default filled in. It is plain data; a zero duration stands
+// for "off" where a key allows that word.
+type Config struct {
+	Admin           Admin
+	Log             Log
+	Relay           Relay
+	ShutdownDelay   time.Duration // between "not ready" and the end of accepting
+	ShutdownTimeout time.Duration // for sessions to end by themselves
+	Resolvers       []Resolver    // sorted by name
+	Listeners       []Listener    // in the order of the file
+	Pools           []Pool        // sorted by name
+}
+
+// Admin is where the HTTP API listens.
+type Admin struct {
+	Listen string // "ADDRESS:PORT", or "off"
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // auto, text, json; auto is text on a terminal and JSON otherwise
+	Access string // close, all, off
+}
+
+// Relay says how bytes move.
+type Relay struct {
+	Engine string // auto, portable
+	Loops  int    // 0 is as many as there are cores
+}
+
+// Resolver is a group of DNS servers.
+type Resolver struct {
+	Name           string
+	Servers        []string
+	Strategy       string
+	AttemptTimeout time.Duration
+	Attempts       int
+	Deadline       time.Duration
+	EDNSSize       int
+	HostsFile      string // "" is none
+}
+
+// Listener is what clients connect to.
+type Listener struct {
+	Name             string
+	Listen           []Endpoint
+	Pool             string
+	MaxConns         int // 0 is no limit
+	IdleTimeout      time.Duration
+	HalfCloseTimeout time.Duration
+	Datapath         string
+}
+
+// Endpoint is an address to listen on.
+type Endpoint struct {
+	Network string // tcp, udp
+	Addr    netip.AddrPort
+}
+
+func (e Endpoint) String() string { return e.Network + "://" + e.Addr.String() }
+
+// Pool is what a listener sends to.
+type Pool struct {
+	Name            string
+	Balance         string
+	Resolver        string
+	ConnectTimeout  time.Duration
+	ConnectAttempts int
+	MaxConns        int // per peer; 0 is no limit
+	DrainTimeout    time.Duration
+	On              On
+	Backends        []Backend
+	Check           *Check // nil is none
+}
+
+// On is the session policy: what happens to sessions, by cause.
+type On struct {
+	Dead    string // close, keep
+	Removed string // drain, close, keep
+}
+
+// Backend is a literal address or a DNS name.
+type Backend struct {
+	Host         string
+	Port         int
+	Type         string
+	Weight       int
+	Tier         int
+	Family       string
+	Refresh      time.Duration // 0 follows the TTL
+	MinRefresh   time.Duration
+	MaxRefresh   time.Duration
+	OnEmpty      string
+	EmptyHold    time.Duration
+	OnError      string
+	MaxStale     time.Duration
+	AbsentHold   time.Duration
+	AllowAnswers []string
+}
+
+// Check is an active health check.
+type Check struct {
+	Kind          string
+	Interval      time.Duration
+	Timeout       time.Duration
+	FastInterval  time.Duration
+	Fall          int
+	Rise          int
+	RefusedIsDown bool
+}
