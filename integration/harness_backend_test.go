@@ -1,0 +1,215 @@
+//go:build linux
+
+package integration
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// backend is a TCP server of a test that counts what it sees.
+type backend struct {
+	addr     netip.AddrPort
+	accepted atomic.Int64
+	received atomic.Int64 // bytes read
+	sent     atomic.Int64 // bytes written
+
+	ln   *net.TCPListener
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	open map[*net.TCPConn]struct{}
+	shut bool
+}
+
+// peerConn is a connection that a backend has accepted. Reads and writes count.
+type peerConn struct {
+	*net.TCPConn
+	b *backend
+}
+
+func (c peerConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.b.received.Add(int64(n))
+	return n, err
+}
+
+func (c peerConn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	c.b.sent.Add(int64(n))
+	return n, err
+}
+
+// echo sends back what comes until the client ends. The struct hides the shortcuts of TCPConn, which do not count.
+func (c peerConn) echo() {
+	_, _ = io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 64<<10))
+}
+
+// abort closes with RST.
+func (c peerConn) abort() {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// serve runs handle for each connection, which is closed after it. The backend is closed with the test.
+func serve(t *testing.T, addr netip.AddrPort, handle func(peerConn)) *backend {
+	t.Helper()
+	ln, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{addr: addr, ln: ln, open: make(map[*net.TCPConn]struct{})}
+	b.wg.Go(func() {
+		for {
+			c, err := ln.AcceptTCP()
+			if err != nil {
+				return
+			}
+			b.accepted.Add(1)
+			if !b.enter(c) {
+				c.Close()
+				return
+			}
+			b.wg.Go(func() {
+				defer b.leave(c)
+				handle(peerConn{c, b})
+			})
+		}
+	})
+	t.Cleanup(b.close)
+	return b
+}
+
+func (b *backend) enter(c *net.TCPConn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shut {
+		return false
+	}
+	b.open[c] = struct{}{}
+	return true
+}
+
+func (b *backend) leave(c *net.TCPConn) {
+	b.mu.Lock()
+	delete(b.open, c)
+	b.mu.Unlock()
+	c.Close()
+}
+
+// close stops listening and cuts every connection with RST: the death of a process whose host lives.
+func (b *backend) close() {
+	b.ln.Close()
+	b.mu.Lock()
+	b.shut = true
+	for c := range b.open {
+		peerConn{c, b}.abort()
+	}
+	b.mu.Unlock()
+	b.wg.Wait()
+}
+
+// live counts the connections that are open.
+func (b *backend) live() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.open)
+}
+
+// echo sends back what it gets, and ends when the client does.
+func echo(t *testing.T, addr netip.AddrPort) *backend {
+	t.Helper()
+	return serve(t, addr, peerConn.echo)
+}
+
+// greet says a text first, then is an echo.
+func greet(t *testing.T, addr netip.AddrPort, text string) *backend {
+	t.Helper()
+	return serve(t, addr, func(c peerConn) {
+		if _, err := c.Write([]byte(text)); err == nil {
+			c.echo()
+		}
+	})
+}
+
+// silent accepts and reads, and never says a word, not even goodbye.
+func silent(t *testing.T, addr netip.AddrPort) *backend {
+	t.Helper()
+	return serve(t, addr, func(c peerConn) {
+		for {
+			_, err := c.Read(make([]byte, 4096))
+			switch {
+			case err == io.EOF:
+				hold(c) // until something breaks it
+				return
+			case err != nil:
+				return
+			}
+		}
+	})
+}
+
+// hold waits for the end of a connection whose EOF has been read: a reset, or the backend's own close.
+func hold(c peerConn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	for broken := false; !broken; time.Sleep(time.Millisecond) {
+		if raw.Control(func(fd uintptr) {
+			n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
+			broken = err != nil || n != 0
+		}) != nil {
+			return
+		}
+	}
+}
+
+// resetter accepts and aborts.
+func resetter(t *testing.T, addr netip.AddrPort) *backend {
+	t.Helper()
+	return serve(t, addr, peerConn.abort)
+}
+
+// refuse makes connects to an address be refused, and keeps others from listening there: a socket that is bound and does
+// not listen.
+func refuse(t *testing.T, addr netip.AddrPort) {
+	t.Helper()
+	fd := bound(t, addr)
+	t.Cleanup(func() { syscall.Close(fd) })
+}
+
+// hang makes connects to an address hang, as if SYNs were dropped: a listener that does not accept and whose queue is full.
+func hang(t *testing.T, addr netip.AddrPort) {
+	t.Helper()
+	fd := bound(t, addr)
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := net.DialTimeout("tcp4", addr.String(), 300*time.Millisecond)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+}
+
+func bound(t *testing.T, addr netip.AddrPort) int {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}); err != nil {
+		syscall.Close(fd)
+		t.Fatal(err)
+	}
+	return fd
+}

@@ -1,0 +1,213 @@
+//go:build linux
+
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come. It is no expectation: a busy machine is slow.
+const patience = 30 * time.Second
+
+// ebb is a running process under test.
+type ebb struct {
+	addr   netip.AddrPort // of its first listener
+	admin  string         // host:port
+	logs   *logs
+	traced bool // built with the race detector
+	checks bool // its pool probes its peers, which counts on the peers' side
+	base   usage
+
+	cmd    *exec.Cmd
+	ready  chan struct{} // closed when it said so on --ready-fd
+	exited chan struct{} // closed when it is gone
+	code   int           // its exit code, once exited is closed
+}
+
+// start runs ebb with a config file made from s and waits until it is ready. It is stopped with the test.
+func start(t *testing.T, s setup) *ebb {
+	t.Helper()
+	e := launch(t, s)
+	e.awaitReady(t)
+	return e
+}
+
+// launch is start without the wait: for what cannot be ready yet. It returns when the listeners are bound.
+func launch(t *testing.T, s setup) *ebb {
+	t.Helper()
+	file := s.write(t)
+	e := spawn(t, s.plain, "-c", file)
+	e.addr, e.admin, e.checks = s.addr, s.admin, s.check != ""
+	e.awaitListening(t)
+	return e
+}
+
+// startFlags runs ebb from flags alone, to which the harness adds --admin, and waits until it is ready.
+func startFlags(t *testing.T, addr netip.AddrPort, args ...string) *ebb {
+	t.Helper()
+	admin := netip.AddrPortFrom(loopback, freePort(t)).String()
+	e := spawn(t, false, append([]string{"--admin", admin}, args...)...)
+	e.addr, e.admin = addr, admin
+	e.awaitReady(t)
+	return e
+}
+
+// spawn starts ebb run with --ready-fd and args.
+func spawn(t *testing.T, plain bool, args ...string) *ebb {
+	t.Helper()
+	binary := raceBinary
+	if plain {
+		binary = plainBinary
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readyRead, readyWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &ebb{logs: newLogs(), traced: !plain, ready: make(chan struct{}), exited: make(chan struct{})}
+	e.cmd = exec.Command(path, append([]string{"run", "--ready-fd", "3"}, args...)...)
+	e.cmd.ExtraFiles = []*os.File{readyWrite}
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // outlives no test, not even one that crashed
+	e.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
+	stderr, err := e.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readyWrite.Close()
+	go func() {
+		defer readyRead.Close()
+		if line, err := bufio.NewReader(readyRead).ReadString('\n'); err == nil && line == "\n" {
+			close(e.ready)
+		}
+	}()
+	go func() {
+		e.logs.read(stderr)
+		e.code = exitCode(e.cmd.Wait())
+		close(e.exited)
+	}()
+	t.Cleanup(func() {
+		_ = e.cmd.Process.Kill()
+		<-e.exited
+		if t.Failed() {
+			t.Logf("the last lines of ebb's log:\n%s", e.logs.tail(40))
+		}
+	})
+	return e
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+func (e *ebb) awaitListening(t *testing.T) {
+	t.Helper()
+	eventually(t, "the listeners", func() bool {
+		select {
+		case <-e.exited:
+			t.Fatalf("ebb exited with %d:\n%s", e.code, e.logs.tail(20))
+		default:
+		}
+		return len(e.logs.find("listening")) > 0
+	})
+}
+
+func (e *ebb) awaitReady(t *testing.T) {
+	t.Helper()
+	select {
+	case <-e.ready:
+	case <-e.exited:
+		t.Fatalf("ebb exited with %d:\n%s", e.code, e.logs.tail(20))
+	case <-time.After(patience):
+		t.Fatalf("ebb did not get ready:\n%s", e.logs.tail(20))
+	}
+	e.base = e.usage(t)
+}
+
+// isReady tells whether ebb has said that it is ready.
+func (e *ebb) isReady() bool {
+	select {
+	case <-e.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal sends one.
+func (e *ebb) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := e.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop sends SIGTERM and waits for the end. It gives the exit code.
+func (e *ebb) stop(t *testing.T) int {
+	t.Helper()
+	e.signal(t, syscall.SIGTERM)
+	return e.wait(t)
+}
+
+func (e *ebb) wait(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-e.exited:
+	case <-time.After(patience):
+		t.Fatal("ebb did not exit")
+	}
+	return e.code
+}
+
+func (e *ebb) alive() bool {
+	select {
+	case <-e.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// runEbb runs the binary to its end, for what ends by itself.
+func runEbb(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	path, err := raceBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	code = exitCode(cmd.Run())
+	return code, out.String(), errs.String()
+}
+
+// eventually polls until f says yes; there is no event to wait for in another process.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+//go:build linux
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// usage is what ebb holds of the machine.
+type usage struct {
+	fds        int
+	goroutines int
+	rss        int64 // bytes
+}
+
+func (e *ebb) usage(t *testing.T) usage {
+	t.Helper()
+	u := usage{fds: e.fds(t), goroutines: int(e.metrics(t).sum("go_goroutines"))}
+	for line := range strings.Lines(e.proc(t, "status")) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.rss = kib << 10
+		}
+	}
+	return u
+}
+
+// fds counts the open descriptors.
+func (e *ebb) fds(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", e.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// cpu is the time that ebb has computed so far, in user space and in the kernel.
+func (e *ebb) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	stat := e.proc(t, "stat")
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // the name before it may hold anything; f[0] is field 3 of proc(5)
+	var ticks int64
+	for _, s := range f[11:13] { // utime, stime
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100 // USER_HZ is 100 on every port of Linux that Go has
+}
+
+func (e *ebb) proc(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", e.cmd.Process.Pid, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// load runs f and gives the share of one core that ebb used meanwhile.
+func (e *ebb) load(t *testing.T, f func()) float64 {
+	t.Helper()
+	cpu, begin := e.cpu(t), time.Now()
+	f()
+	return float64(e.cpu(t)-cpu) / float64(time.Since(begin))
+}

@@ -1,0 +1,62 @@
+//go:build linux
+
+// Package integration drives the built binary from outside: real sockets, real signals, and nothing of the program
+// imported but the scripted DNS server. What it knows of ebb is what a user knows: flags, the file, log lines, metrics,
+// the admin address.
+//
+//	e := start(t, setup{hosts: []string{"127.0.0.2"}, port: b.port()})
+//	c := dial(t, e.addr)
+//	...
+//	oracle(t, e) // what must hold after every scenario
+//
+// A scenario bears its name from the list of scenarios (TestTD1..., TestHC5...). Scenarios run one after another, for
+// most of them watch the clock; each runs an ebb of its own. Most run the binary with the race detector in it; those
+// that move much or count the CPU run the plain one.
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+var binDir string // holds the built binaries
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "ebb-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binDir = dir
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "the tests themselves leak:", err)
+			code = 1
+		}
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// raceBinary is ebb with the race detector, plainBinary ebb as it is shipped. Each is built when first asked for.
+var (
+	raceBinary  = sync.OnceValues(func() (string, error) { return build("ebb-race", "-race") })
+	plainBinary = sync.OnceValues(func() (string, error) { return build("ebb") })
+)
+
+func build(name string, flags ...string) (string, error) {
+	path := filepath.Join(binDir, name)
+	args := append([]string{"build", "-o", path}, flags...)
+	out, err := exec.Command("go", append(args, "../cmd/ebb")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+}
