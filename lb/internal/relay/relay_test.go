@@ -317,3 +317,38 @@ func TestAcceptorBacksOffAndRecovers(t *testing.T) {
 	a.Close() // a second close is harmless
 	wg.Wait()
 }
+
+// killer cuts the session at the moment in which a peer is reached but not yet the session's.
+type killer struct {
+	*director
+	session *Session
+}
+
+func (k *killer) Connected() {
+	k.director.Connected()
+	k.session.Kill(end.Shutdown)
+}
+
+func TestKillAroundTheConnectIsNotLost(t *testing.T) {
+	for range 200 {
+		front, back := listen(t), listen(t)
+		dialTo(t, front)
+		d := &director{addrs: []netip.AddrPort{sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
+		s := new(Session)
+		var wg sync.WaitGroup
+		wg.Go(func() { s.Run(accept(t, front), d) })
+		wg.Go(func() { s.Kill(end.Shutdown) })
+		wg.Wait() // hangs if the cut was lost
+		if w := <-d.done; w != end.Shutdown {
+			t.Fatalf("end = %v", w)
+		}
+	}
+	front, back := listen(t), listen(t)
+	dialTo(t, front)
+	d := &director{addrs: []netip.AddrPort{sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
+	s := new(Session)
+	s.Run(accept(t, front), &killer{d, s})
+	if w := <-d.done; w != end.Shutdown {
+		t.Fatalf("end = %v", w)
+	}
+}

@@ -116,6 +116,9 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 		}
 		s.mu.Lock()
 		s.server = server
+		if s.word() != end.None { // Kill came while there was no server to wake
+			s.wake()
+		}
 		s.mu.Unlock()
 		s.touch()
 		d.Connected()
@@ -191,11 +194,16 @@ func (s *Session) Kill(w end.Word) {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	// Deadlines wake both directions without taking the sockets from the goroutines that own them.
 	if s.server != nil && !s.ended {
-		_ = s.client.SetDeadline(aLongTimeAgo)
-		_ = s.server.SetDeadline(aLongTimeAgo)
+		s.wake()
 	}
+}
+
+// wake ends what both directions wait for, without taking the sockets from the goroutines that own them. The caller
+// holds mu.
+func (s *Session) wake() {
+	_ = s.client.SetDeadline(aLongTimeAgo)
+	_ = s.server.SetDeadline(aLongTimeAgo)
 }
 
 var aLongTimeAgo = time.Unix(1, 0)
