@@ -21,7 +21,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -44,7 +43,7 @@ type Options struct {
 type Director interface {
 	// Next names the address of the next connect attempt. A word other than end.None ends the session instead.
 	Next() (netip.AddrPort, end.Word)
-	// Failed tells why the attempt was lost. IsCanceled(err) means that the session was cut, through no fault of the peer.
+	// Failed tells why the attempt was lost, as sock.Classify reads it.
 	Failed(err error)
 	// Connected tells that the attempt succeeded.
 	Connected()
@@ -222,6 +221,3 @@ func (s *Session) Upstream() netip.AddrPort {
 	}
 	return sock.AddrPort(s.server.LocalAddr())
 }
-
-// IsCanceled tells whether a connect attempt was lost because the session was cut.
-func IsCanceled(err error) bool { return errors.Is(err, context.Canceled) }
