@@ -1,0 +1,10 @@
+// Command bench runs ebb beside haproxy, nginx and a direct connection, in one run and in alternation, and prints for each
+// load the rate, the spread, the ratio to the best other proxy, and the proxy's CPU for a unit of work.
+//
+//	make bench                                    # 5 rounds of 3 s each; writes docs/bench/
+//	go run ./integration/bench -rounds 1 -for 1s  # a quick look
+//
+// It needs haproxy, nginx with the stream module, redis-server and redis-benchmark (Debian packages). Everything runs on
+// loopback with free ports, in a temporary folder, and ends by itself. Absolute figures depend on the machine; trust ratios
+// and CPU per unit.
+package main

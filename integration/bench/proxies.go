@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// proxy is one column: a way from the client to a target.
+type proxy struct {
+	name  string
+	ours  bool
+	start func(ctx context.Context, listen, target string) (*process, error) // nil is no proxy
+}
+
+// contenders lists the columns. Each proxy is in the setting that suits it: no logs, splice where it can, and both one
+// thread and two, for either may win on two cores.
+func contenders(ebb, dir string) []proxy {
+	haproxy := func(threads int) func(context.Context, string, string) (*process, error) {
+		return func(ctx context.Context, listen, target string) (*process, error) {
+			conf := fmt.Sprintf(`global
+  nbthread %d
+  maxconn 10000
+  tune.pipesize 1048576
+defaults
+  mode tcp
+  timeout connect 3s
+  timeout client 1h
+  timeout server 1h
+  option splice-auto
+listen l
+  bind %s
+  server s %s
+`, threads, listen, target)
+			return withConfig(ctx, dir, "haproxy", conf, "-db", "-f")
+		}
+	}
+	nginx := func(workers int) func(context.Context, string, string) (*process, error) {
+		return func(ctx context.Context, listen, target string) (*process, error) {
+			conf := fmt.Sprintf(`load_module modules/ngx_stream_module.so;
+daemon off;
+worker_processes %d;
+pid %s/nginx.pid;
+error_log /dev/null;
+events { worker_connections 10000; }
+stream {
+  server {
+    listen %s reuseport;
+    proxy_buffer_size 64k;
+    proxy_pass %s;
+  }
+}
+`, workers, dir, listen, target)
+			if _, err := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); err == nil {
+				conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + conf[len("load_module modules/ngx_stream_module.so;\n"):]
+			}
+			return withConfig(ctx, dir, "nginx", conf, "-p", dir, "-c")
+		}
+	}
+	ours := func(engine string) func(context.Context, string, string) (*process, error) {
+		return func(ctx context.Context, listen, target string) (*process, error) {
+			return start(ctx, nil, ebb, "run", "--listen", "tcp://"+listen, "--to", target, "--engine", engine,
+				"--admin", "off", "--access-log", "off", "--log-level", "error")
+		}
+	}
+	return []proxy{
+		{name: "direct"},
+		{name: "haproxy, 1 thread", start: haproxy(1)},
+		{name: "haproxy, 2 threads", start: haproxy(2)},
+		{name: "nginx, 1 worker", start: nginx(1)},
+		{name: "nginx, 2 workers", start: nginx(2)},
+		{name: "ebb, portable", ours: true, start: ours("portable")},
+	}
+}
+
+func withConfig(ctx context.Context, dir, name, conf string, args ...string) (*process, error) {
+	file := filepath.Join(dir, name+".conf")
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	return start(ctx, []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin"}, sbin(name), append(args, file)...)
+}
+
+// sbin finds a server where Debian puts it, which is not on everyone's path.
+func sbin(name string) string {
+	if _, err := os.Stat("/usr/sbin/" + name); err == nil {
+		return "/usr/sbin/" + name
+	}
+	return name
+}
+
+// measure runs each load once through the proxy, each with a fresh process.
+func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, only string, r *report) error {
+	for i, l := range loads {
+		if only != "" && only != l.name {
+			continue
+		}
+		s, err := p.sample(ctx, l, l.target(t), length)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		r.add(i, p.name, s)
+	}
+	return nil
+}
+
+func (p proxy) sample(ctx context.Context, l load, target string, length time.Duration) (sample, error) {
+	if p.start == nil {
+		rate, _, err := l.run(ctx, target, length)
+		return sample{Rate: rate}, err
+	}
+	listen := "127.0.0.1:" + freePort()
+	proc, err := p.start(ctx, listen, target)
+	if err != nil {
+		return sample{}, err
+	}
+	defer proc.stop()
+	if err := awaitTCP(listen); err != nil {
+		return sample{}, fmt.Errorf("%w: %s", err, proc.stderr.String())
+	}
+	before, err := proc.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	rate, units, err := l.run(ctx, listen, length)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := proc.cpu()
+	return sample{Rate: rate, CPU: (after - before).Seconds() / units * l.cpuUnit}, err
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// targets are the servers behind the proxies. The two in Go run in this process: their CPU is not the proxies'.
+type targets struct {
+	echo, source, redis string
+	closers             []func()
+}
+
+func (t *targets) close() {
+	for _, c := range t.closers {
+		c()
+	}
+}
+
+func startTargets(ctx context.Context, dir string) (*targets, error) {
+	t := new(targets)
+	var err error
+	if t.echo, err = t.listen(func(c net.Conn) {
+		b := make([]byte, 4096)
+		for {
+			n, err := c.Read(b)
+			if n > 0 {
+				if _, werr := c.Write(b[:n]); werr != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if t.source, err = t.listen(func(c net.Conn) {
+		b := make([]byte, 256<<10)
+		for {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+		}
+	}); err != nil {
+		return nil, err
+	}
+	port := freePort()
+	p, err := start(ctx, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
+	if err != nil {
+		return nil, err
+	}
+	t.closers = append(t.closers, p.stop)
+	t.redis = "127.0.0.1:" + port
+	return t, awaitTCP(t.redis)
+}
+
+func (t *targets) listen(serve func(net.Conn)) (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	t.closers = append(t.closers, func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); serve(c) }()
+		}
+	}()
+	return ln.Addr().String(), nil
+}
+
+func freePort() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // no loopback
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// awaitTCP returns when something listens, which it asks for up to 10 s.
+func awaitTCP(addr string) error {
+	var err error
+	for range 1000 {
+		var c net.Conn
+		if c, err = net.Dial("tcp", addr); err == nil {
+			_, _ = io.WriteString(c, "")
+			c.Close()
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("nothing listens on %s: %w", addr, err)
+}
