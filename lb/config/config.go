@@ -53,8 +53,9 @@ type Listener struct {
 	Name             string
 	Listen           []Endpoint
 	Pool             string
-	MaxConns         int // 0 is no limit
-	IdleTimeout      time.Duration
+	MaxConns         int           // 0 is no limit
+	IdleTimeout      time.Duration // of TCP sessions
+	UDPIdleTimeout   time.Duration // of UDP flows; never 0, for they have no other end
 	HalfCloseTimeout time.Duration
 	Datapath         string
 }

@@ -1,0 +1,65 @@
+package config
+
+import "time"
+
+// defaults is a Config with one of each thing, in which every key has the value that it has when nobody sets it. Keys
+// without a default are zero: those are names, addresses, hosts and ports, which must be given, and a pool's check.Kind.
+// A pool has no check unless it is asked for.
+func defaults() Config {
+	return Config{
+		Admin:           Admin{Listen: "127.0.0.1:9321"},
+		Log:             Log{Level: "info", Format: "auto", Access: "close"},
+		Relay:           Relay{Engine: "auto", Loops: 0},
+		ShutdownDelay:   0,
+		ShutdownTimeout: 30 * time.Second,
+		Resolvers: []Resolver{{
+			Name:           "default",
+			Servers:        []string{"system"},
+			Strategy:       "failover",
+			AttemptTimeout: time.Second,
+			Attempts:       3,
+			Deadline:       5 * time.Second,
+			EDNSSize:       1232,
+			HostsFile:      "/etc/hosts",
+		}},
+		Listeners: []Listener{{
+			MaxConns:         10000,
+			IdleTimeout:      0,
+			UDPIdleTimeout:   time.Minute,
+			HalfCloseTimeout: 30 * time.Second,
+			Datapath:         "relay",
+		}},
+		Pools: []Pool{{
+			Balance:         "leastconn",
+			Resolver:        "default",
+			ConnectTimeout:  3 * time.Second,
+			ConnectAttempts: 3,
+			MaxConns:        0,
+			DrainTimeout:    0,
+			On:              On{Dead: "close", Removed: "drain"},
+			Backends: []Backend{{
+				Type:         "addr",
+				Weight:       1,
+				Tier:         0,
+				Family:       "auto",
+				Refresh:      0,
+				MinRefresh:   time.Second,
+				MaxRefresh:   5 * time.Minute,
+				OnEmpty:      "hold",
+				EmptyHold:    30 * time.Second,
+				OnError:      "keep",
+				MaxStale:     72 * time.Hour,
+				AbsentHold:   0,
+				AllowAnswers: nil,
+			}},
+			Check: &Check{
+				Interval:      2 * time.Second,
+				Timeout:       time.Second,
+				FastInterval:  500 * time.Millisecond,
+				Fall:          3,
+				Rise:          2,
+				RefusedIsDown: true,
+			},
+		}},
+	}
+}

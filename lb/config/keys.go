@@ -1,0 +1,208 @@
+package config
+
+import "time"
+
+// The table of keys: what may stand where, what it fills, and what has a name but no function in this version. A key
+// that is missing here is unknown. config.example.toml shows each that is accepted, which a test proves.
+
+// key is one key of a table that fills a T.
+type key[T any] struct {
+	name string
+	read func(*T, value) // nil: not in this version
+	need string          // what is expected if the key is missing; "" if it may be
+}
+
+var topKeys = []key[Config]{
+	{name: "admin", read: func(c *Config, v value) { readTable(v, adminKeys, &c.Admin) }},
+	{name: "log", read: func(c *Config, v value) { readTable(v, logKeys, &c.Log) }},
+	{name: "relay", read: func(c *Config, v value) { readTable(v, relayKeys, &c.Relay) }},
+	{name: "shutdown_delay", read: func(c *Config, v value) { v.duration(&c.ShutdownDelay, 0, "") }},
+	{name: "shutdown_timeout", read: func(c *Config, v value) { v.duration(&c.ShutdownTimeout, 0, "") }},
+	{name: "resolver", read: readResolvers},
+	{name: "listener", read: readListeners},
+	{name: "pool", read: readPools},
+	{name: "state_file"},
+}
+
+var adminKeys = []key[Admin]{
+	{name: "listen", read: func(a *Admin, v value) { v.adminAddress(&a.Listen) }},
+	{name: "token"},
+	{name: "token_file"},
+}
+
+var logKeys = []key[Log]{
+	{name: "level", read: func(l *Log, v value) { v.word(&l.Level, "debug info warn error", "") }},
+	{name: "format", read: func(l *Log, v value) { v.word(&l.Format, "auto text json", "") }},
+	{name: "access", read: func(l *Log, v value) { v.word(&l.Access, "close off", "all") }},
+}
+
+var relayKeys = []key[Relay]{
+	{name: "engine", read: func(r *Relay, v value) { v.word(&r.Engine, "auto portable", "uring epoll") }},
+	{name: "loops", read: func(r *Relay, v value) { v.int(&r.Loops, 1, 1024, "auto") }},
+}
+
+var resolverKeys = []key[Resolver]{
+	{name: "servers", read: func(r *Resolver, v value) { v.servers(&r.Servers) }},
+	{name: "strategy", read: func(r *Resolver, v value) { v.word(&r.Strategy, "failover", "rotate race") }},
+	{name: "attempt_timeout", read: func(r *Resolver, v value) { v.duration(&r.AttemptTimeout, time.Millisecond, "") }},
+	{name: "attempts", read: func(r *Resolver, v value) { v.int(&r.Attempts, 1, 10, "") }},
+	{name: "deadline", read: func(r *Resolver, v value) { v.duration(&r.Deadline, time.Millisecond, "") }},
+	{name: "edns_size", read: func(r *Resolver, v value) { v.int(&r.EDNSSize, 512, 4096, "") }},
+	{name: "hosts_file", read: func(r *Resolver, v value) { v.hostsFile(&r.HostsFile) }},
+	{name: "search"},
+}
+
+var listenerKeys = []key[Listener]{
+	{name: "name", read: func(l *Listener, v value) { v.name(&l.Name) }, need: "a name"},
+	{name: "listen", read: func(l *Listener, v value) { v.listen(&l.Listen) }, need: "an address such as \"tcp://0.0.0.0:5432\", or a list of them"},
+	{name: "pool", read: readPoolOf, need: "the name of a pool"},
+	{name: "max_conns", read: func(l *Listener, v value) { v.int(&l.MaxConns, 1, maxConns, "off") }},
+	{name: "idle_timeout", read: readIdleTimeout},
+	{name: "half_close_timeout", read: func(l *Listener, v value) { v.duration(&l.HalfCloseTimeout, time.Millisecond, "off") }},
+	{name: "datapath", read: func(l *Listener, v value) { v.word(&l.Datapath, "relay", "kernel") }},
+	{name: "accept_rate"},
+	{name: "allow"},
+	{name: "deny"},
+	{name: "max_age"},
+	{name: "preread_timeout"},
+	{name: "proxy_in"},
+}
+
+var poolKeys = []key[Pool]{
+	{name: "balance", read: func(p *Pool, v value) {
+		v.word(&p.Balance, "leastconn roundrobin", "random first sticky least_time hash")
+	}},
+	{name: "resolver", read: readResolverOf},
+	{name: "connect_timeout", read: func(p *Pool, v value) { v.duration(&p.ConnectTimeout, time.Millisecond, "") }},
+	{name: "connect_attempts", read: func(p *Pool, v value) { v.int(&p.ConnectAttempts, 1, 100, "") }},
+	{name: "max_conns", read: func(p *Pool, v value) { v.int(&p.MaxConns, 1, maxConns, "off") }},
+	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
+	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
+	{name: "backend", read: readBackends, need: "at least one backend"},
+	{name: "check", read: readCheck},
+	{name: "bounded"},
+	{name: "close_rate"},
+	{name: "connect_rate"},
+	{name: "failback"},
+	{name: "hash_key"},
+	{name: "hold_max"},
+	{name: "hold_timeout"},
+	{name: "max_connecting"},
+	{name: "min_up"},
+	{name: "proxy_out"},
+	{name: "queue"},
+	{name: "queue_timeout"},
+	{name: "quiet_time"},
+	{name: "slow_start"},
+	{name: "when_none"},
+}
+
+var onKeys = []key[On]{
+	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, "close keep", "drain quiet") }},
+	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, "drain close keep", "quiet") }},
+	{name: "admin_drain"},
+	{name: "degraded"},
+	{name: "failback"},
+	{name: "role_lost"},
+}
+
+var backendKeys = []key[Backend]{
+	{name: "host", read: func(b *Backend, v value) { v.host(&b.Host) }, need: "a DNS name or an IP address"},
+	{name: "port", read: func(b *Backend, v value) { v.int(&b.Port, 1, 65535, "") }, need: "a whole number from 1 to 65535"},
+	{name: "type", read: func(b *Backend, v value) { v.word(&b.Type, "addr", "srv") }},
+	{name: "weight", read: func(b *Backend, v value) { v.int(&b.Weight, 0, 65535, "") }},
+	{name: "tier", read: readTier},
+	{name: "family", read: func(b *Backend, v value) {
+		v.word(&b.Family, "auto ipv4 ipv6 both prefer_ipv4 prefer_ipv6", "")
+	}},
+	{name: "refresh", read: func(b *Backend, v value) { v.duration(&b.Refresh, minRefresh, "ttl") }},
+	{name: "min_refresh", read: func(b *Backend, v value) { v.duration(&b.MinRefresh, minRefresh, "") }},
+	{name: "max_refresh", read: func(b *Backend, v value) { v.duration(&b.MaxRefresh, minRefresh, "") }},
+	{name: "on_empty", read: func(b *Backend, v value) { v.word(&b.OnEmpty, "hold keep remove", "") }},
+	{name: "empty_hold", read: func(b *Backend, v value) { v.duration(&b.EmptyHold, 0, "") }},
+	{name: "on_error", read: func(b *Backend, v value) { v.word(&b.OnError, "keep", "remove") }},
+	{name: "max_stale", read: func(b *Backend, v value) { v.duration(&b.MaxStale, 0, "") }},
+	{name: "absent_hold", read: func(b *Backend, v value) { v.duration(&b.AbsentHold, 0, "") }},
+	{name: "allow_answers", read: readAllowAnswers},
+	{name: "mode"},
+}
+
+var checkKeys = []key[Check]{
+	{name: "kind", read: func(c *Check, v value) {
+		v.word(&c.Kind, "tcp", "tls http send_expect dns postgres mysql redis exec agent")
+	}, need: "\"tcp\""},
+	{name: "interval", read: func(c *Check, v value) { v.duration(&c.Interval, minInterval, "") }},
+	{name: "timeout", read: func(c *Check, v value) { v.duration(&c.Timeout, time.Millisecond, "") }},
+	{name: "fast_interval", read: func(c *Check, v value) { v.duration(&c.FastInterval, minInterval, "") }},
+	{name: "fall", read: func(c *Check, v value) { v.int(&c.Fall, 1, 100, "") }},
+	{name: "rise", read: func(c *Check, v value) { v.int(&c.Rise, 1, 100, "") }},
+	{name: "refused_is_down", read: func(c *Check, v value) { v.bool(&c.RefusedIsDown) }},
+	{name: "max_lag"},
+	{name: "password_file"},
+	{name: "port"},
+	{name: "proxy"},
+	{name: "single"},
+	{name: "steps"},
+	{name: "tls"},
+	{name: "user"},
+	{name: "want"},
+}
+
+const (
+	maxConns    = 10_000_000
+	minRefresh  = 100 * time.Millisecond // of one name: DNS servers are not ours alone
+	minInterval = 10 * time.Millisecond  // of checks
+)
+
+// readTable fills into from a table: every known key is read, all others are refused.
+func readTable[T any](v value, keys []key[T], into *T) bool {
+	names, entries, ok := v.table()
+	if !ok {
+		return false
+	}
+	for _, name := range names {
+		e := entries[name]
+		k := find(keys, name)
+		switch {
+		case k == nil:
+			e.unknown(known(keys), name)
+		case k.read == nil:
+			e.fail(notYet)
+		default:
+			k.read(into, e)
+		}
+	}
+	for _, k := range keys {
+		if _, found := entries[k.name]; !found && k.need != "" {
+			v.child(k.name, nil).fail("missing, expected %s", k.need)
+		}
+	}
+	return true
+}
+
+func find[T any](keys []key[T], name string) *key[T] {
+	for i := range keys {
+		if keys[i].name == name {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+func known[T any](keys []key[T]) []string {
+	var names []string
+	for _, k := range keys {
+		if k.read != nil {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+func (v value) unknown(known []string, name string) {
+	if near := nearest(name, known); near != "" {
+		v.fail("unknown key, did you mean %q?", near)
+		return
+	}
+	v.fail("unknown key, expected %s", choice(known))
+}

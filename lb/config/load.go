@@ -1,0 +1,212 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
+)
+
+// maxFile bounds a config file, in bytes. Ten thousand backends need a third of it.
+const maxFile = 8 << 20
+
+// Load makes the Config of a file, with flags that override its [admin], [log] and [relay]; other flags are refused
+// beside a file. With file "" the flags are all there is, as for FromFlags. flags may be nil. The error is Problems.
+func Load(file string, flags *Flags) (*Config, error) {
+	if flags == nil {
+		flags = new(Flags)
+	}
+	if file == "" {
+		return FromFlags(flags)
+	}
+	text, err := readFile(file)
+	if err != nil {
+		return nil, Problems{{File: file, Text: err.Error()}}
+	}
+	return parse(file, text, flags)
+}
+
+// readFile gives the text of a file, or says why it cannot be a config.
+func readFile(file string) (string, error) {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", errors.New("no such file, expected a TOML file")
+	}
+	if err != nil {
+		return "", reason(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return "", errors.New("found a directory, expected a TOML file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return "", reason(err)
+	}
+	if len(data) > maxFile {
+		return "", fmt.Errorf("found more than %d MiB, expected a TOML file of at most as much", maxFile>>20)
+	}
+	return string(data), nil
+}
+
+// reason is an error without the path, which stands before it anyway.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s: %w", path.Op, path.Err)
+	}
+	return err
+}
+
+// parse makes the Config of a text. file is only a name.
+func parse(file, text string, flags *Flags) (*Config, error) {
+	src := new(source)
+	if i := binaryAt(text); i >= 0 {
+		src.add(file, 1+strings.Count(text[:i], "\n"), "syntax", "found binary data, expected a TOML file in UTF-8")
+		return nil, src.problems.err()
+	}
+	lines, tree, broken := src.decode(file, text)
+	if tree == nil {
+		return nil, src.problems.err()
+	}
+	syntax := src.problems
+	src.problems = nil
+	root := build(value{at: place{file: file, line: 1}, src: src}, "", tree, lines)
+	flags.override(root)
+	if !root.has("listener") {
+		root.child("listener", nil).fail("missing, expected at least one [[listener]]")
+	}
+	c := read(root)
+	for _, p := range src.problems {
+		if !broken[p.Line] || p.File == "" {
+			syntax = append(syntax, p)
+		}
+	}
+	if err := syntax.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *source) add(file string, line int, key, text string) {
+	s.problems = append(s.problems, Problem{File: file, Line: line, Key: key, Text: text})
+}
+
+// binaryAt gives the offset of the first byte that no TOML file has; -1 if there is none.
+func binaryAt(text string) int {
+	for i, r := range text {
+		if r == 0 {
+			return i
+		}
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// plainPair is a line that holds one key and its value and nothing that could go on in the next line.
+var plainPair = regexp.MustCompile(`^[ \t]*([A-Za-z0-9_-]+)[ \t]*=`)
+
+// maxSyntax bounds the errors of syntax that are reported at once.
+const maxSyntax = 20
+
+// decode parses the text. The library stops at its first error; if that is in a line of one key and its value, a text
+// without the value takes the place of the line, so that one run also finds what is wrong elsewhere. The lines replaced
+// are broken: nothing that is found there later means anything. The tree is nil if there is no going on.
+func (s *source) decode(file, text string) (at map[string]int, tree map[string]any, broken map[int]bool) {
+	broken = make(map[int]bool)
+	rows := strings.SplitAfter(text, "\n")
+	for {
+		lines := scanLines(text)
+		if lines.tooDeep > 0 {
+			s.add(file, lines.tooDeep, "syntax", fmt.Sprintf("found keys or values nested deeper than %d", maxDepth))
+			return nil, nil, broken
+		}
+		tree, err := decodeTOML(text)
+		if err == nil {
+			return lines.at, tree, broken
+		}
+		line := min(max(1, err.Position.Line), len(rows))
+		row := rows[line-1]
+		key := plainPair.FindStringSubmatch(row)
+		if key == nil || broken[line] || len(broken) == maxSyntax {
+			if !broken[line] {
+				s.add(file, line, "syntax", "not TOML: "+oneLine(err.Message))
+			}
+			return nil, nil, broken
+		}
+		s.add(file, line, key[1], "not TOML: "+oneLine(err.Message))
+		broken[line] = true
+		rows[line-1] = "\n"
+		if !strings.Contains(err.Message, "already been defined") {
+			rows[line-1] = key[1] + " = \"\"\n"
+		}
+		text = strings.Join(rows, "")
+	}
+}
+
+// decodeTOML calls the library. Its parser panics where it meets what it takes for its own bug, and a config file is
+// input: that must not end the process.
+func decodeTOML(text string) (tree map[string]any, perr *toml.ParseError) {
+	defer func() {
+		if r := recover(); r != nil {
+			perr = &toml.ParseError{Message: fmt.Sprintf("the parser gave up: %v", r), Position: toml.Position{Line: 1}}
+		}
+	}()
+	_, err := toml.Decode(text, &tree)
+	if err == nil {
+		return tree, nil
+	}
+	var parse toml.ParseError
+	if !errors.As(err, &parse) {
+		parse = toml.ParseError{Message: err.Error(), Position: toml.Position{Line: 1}}
+	}
+	return nil, &parse
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// build makes the tree of values from what the library decoded and the scanner located. v has everything but raw.
+func build(v value, path string, raw any, lines map[string]int) value {
+	locate := func(child value, path string) value {
+		if line := lines[path]; line > 0 {
+			child.at.line = line
+		}
+		return child
+	}
+	switch raw := raw.(type) {
+	case map[string]any:
+		t := make(map[string]value, len(raw))
+		for key, e := range raw {
+			p := pathKey(path, key)
+			t[key] = build(locate(v.child(key, nil), p), p, e, lines)
+		}
+		v.raw = t
+	case []map[string]any:
+		l := make([]value, len(raw))
+		for i, e := range raw {
+			p := pathIndex(path, i)
+			l[i] = build(locate(v, p), p, e, lines)
+		}
+		v.raw = l
+	case []any:
+		l := make([]value, len(raw))
+		for i, e := range raw {
+			p := pathIndex(path, i)
+			l[i] = build(locate(v, p), p, e, lines)
+		}
+		v.raw = l
+	default:
+		v.raw = raw
+	}
+	return v
+}
