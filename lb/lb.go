@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,8 +60,8 @@ type Server struct {
 	queries   counts[queryKey]
 	discarded counts[string]
 
+	accepting atomic.Bool
 	stopping  atomic.Bool
-	readyOnce sync.Once
 }
 
 // startupWait bounds how long clients wait in the listen queue for the first answers; then they are told the truth.
@@ -171,6 +170,7 @@ func (s *Server) serve(ctx context.Context) {
 	for _, l := range s.listeners {
 		l.start()
 	}
+	s.accepting.Store(true)
 	s.awaitReady(ctx)
 	<-ctx.Done()
 }
@@ -247,6 +247,11 @@ func (s *Server) shutdown() {
 		l.wait()
 	}
 	s.release()
+	if s.admin != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s.admin.Shutdown(ctx)
+	}
 	s.log.Info("stopped", "cut", cut, "uptime", time.Since(s.born))
 }
 
@@ -273,8 +278,12 @@ func (s *Server) abandon() {
 		l.stop()
 	}
 	s.release()
+	if s.admin != nil {
+		s.admin.Close()
+	}
 }
 
+// release ends what sessions need no more: names, checks, tables.
 func (s *Server) release() {
 	for _, p := range s.pools {
 		p.close()
@@ -282,11 +291,6 @@ func (s *Server) release() {
 	s.hub.Close()
 	s.watcher.Close()
 	s.reclaimer.Close()
-	if s.admin != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		s.admin.Shutdown(ctx)
-	}
 }
 
 // killPeer cuts a pool's sessions on one address, those on old epochs included.

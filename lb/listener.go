@@ -17,9 +17,6 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// udpIdle ends a UDP flow where the config sets no idle_timeout: UDP has no other end.
-const udpIdle = time.Minute
-
 // listener is one bound address and the sessions that came through it.
 type listener struct {
 	name   string
@@ -70,11 +67,7 @@ func (l *listener) open(ctx context.Context, at config.Endpoint) error {
 // start serves clients.
 func (l *listener) start() {
 	if l.proto == "udp" {
-		idle := l.conf.IdleTimeout
-		if idle == 0 {
-			idle = udpIdle
-		}
-		l.flows = flow.NewTable(l.packets, flow.Options{IdleTimeout: idle}, l.openFlow, func(reason string) { l.dropped.add(reason) })
+		l.flows = flow.NewTable(l.packets, flow.Options{IdleTimeout: l.conf.UDPIdleTimeout}, l.openFlow, func(reason string) { l.dropped.add(reason) })
 		l.accepting.Go(l.flows.Run)
 		return
 	}

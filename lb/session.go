@@ -59,17 +59,17 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 	if len(t.tried) >= p.conf.ConnectAttempts {
 		return netip.AddrPort{}, t.lastFail
 	}
-	lease, err := p.table.Acquire(pool.Request{Slot: t.slot, Exclude: t.tried})
-	if err != nil {
+	var err error
+	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Exclude: t.tried}); err != nil {
 		if t.lastFail != end.None {
 			return netip.AddrPort{}, t.lastFail
 		}
 		return netip.AddrPort{}, end.NoPeer
 	}
-	t.lease, t.leased = lease, true
-	peer := lease.Peer()
+	t.leased = true
+	peer := t.lease.Peer()
 	t.peer.Store(peer)
-	t.epoch = lease.Epoch()
+	t.epoch = t.lease.Epoch()
 	t.tried = append(t.tried, peer.Addr())
 	t.started = time.Now()
 	return peer.Addr(), end.None

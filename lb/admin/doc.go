@@ -1,0 +1,21 @@
+// Package admin is the window of a running balancer: an HTTP API that only reads, metrics for Prometheus, and a client.
+//
+//	s, err := admin.NewServer("127.0.0.1:9321", source, admin.NewRegistry(metrics), log)
+//	go s.Serve()
+//	defer s.Shutdown(ctx)
+//
+// The model: a [Source] describes itself in one document, [Status]; every path is that document, a part of it, or a
+// sample of it. Nothing is kept between requests, so what is gone from the source is gone from the answers.
+//
+// Invariants:
+//
+//	A1  Nothing here changes the balancer: every path is GET.
+//	A2  The server listens on loopback only and answers only to loopback names, so that no web page reaches it by a name
+//	    of its own (DNS rebinding).
+//	A3  Connections, headers, times and scrapes are bounded: a client of this API never costs the data path more than that.
+//	A4  A scrape never gives two values to one series.
+//
+// Durations are numbers of seconds and times are RFC 3339, in the document and in the metrics' names.
+//
+// It does not know pools, names or configuration; it is told values.
+package admin

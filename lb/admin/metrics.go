@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Metric is one metric that is sampled at a scrape. Its name and labels are a contract with dashboards.
+type Metric struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	max    bool // of several values for the same labels the largest counts, not their sum
+}
+
+var sampled []*Metric
+
+func define(kind prometheus.ValueType, name, help string, labels ...string) *Metric {
+	m := &Metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: kind}
+	sampled = append(sampled, m)
+	return m
+}
+
+func counter(name, help string, labels ...string) *Metric {
+	return define(prometheus.CounterValue, name, help, labels...)
+}
+
+func gauge(name, help string, labels ...string) *Metric {
+	return define(prometheus.GaugeValue, name, help, labels...)
+}
+
+func worst(name, help string, labels ...string) *Metric {
+	m := gauge(name, help, labels...)
+	m.max = true
+	return m
+}
+
+// The sampled metrics. Labels are in the order in which a sample gives them.
+var (
+	SessionsActive = gauge("ebb_sessions_active", "Sessions that live.", "listener", "pool")
+	SessionsTotal  = counter("ebb_sessions_total", "Sessions that ended, by why; those refused by a limit included.", "listener", "pool", "end")
+	BytesTotal     = counter("ebb_bytes_total", "Payload bytes; in is from clients to peers. It moves while sessions live.", "listener", "pool", "direction")
+	AcceptErrors   = counter("ebb_accept_errors_total", "Failed accepts, each followed by a pause.", "listener", "reason")
+	Rejected       = counter("ebb_rejected_total", "Sessions refused, by which limit.", "listener", "reason")
+	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
+
+	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")
+	PeerSessionsTotal  = counter("ebb_peer_sessions_total", "Sessions and connect attempts that ended on a peer, by why.", "pool", "peer", "end")
+	PeerUp             = gauge("ebb_peer_up", "1 if the peer takes new sessions: listed, not down, not ejected, its check passed.", "pool", "peer")
+	CheckSeconds       = gauge("ebb_check_seconds", "How long the last probe of a peer took.", "pool", "peer", "kind")
+
+	EpochCurrent    = gauge("ebb_epoch", "The id of the current epoch.", "pool")
+	EpochsLive      = gauge("ebb_epochs_live", "Epochs in use: the current one and the retired ones that sessions hold.", "pool")
+	EpochOldest     = gauge("ebb_epoch_oldest_seconds", "Age of the oldest retired epoch that is still held; 0 if there is none.", "pool")
+	EpochsReclaimed = counter("ebb_epochs_reclaimed_total", "Epochs freed.", "pool")
+
+	DNSQueries   = counter("ebb_dns_queries_total", "Questions put to DNS servers, by what came of them.", "resolver", "server", "result")
+	DNSAnswerAge = worst("ebb_dns_answer_age_seconds", "Time since the last answer that was not a failure.", "name", "type")
+	DNSStale     = worst("ebb_dns_stale", "1 if the last answer was a failure and older addresses serve.", "name", "type")
+	DNSDiscarded = counter("ebb_dns_discarded_total", "Datagrams that were not taken for a DNS reply.", "reason")
+
+	LogDropped = counter("ebb_log_dropped_total", "Log lines lost to a slow or failing target.")
+)
+
+// Emit takes one sample. Values for the same metric and labels are merged.
+type Emit func(m *Metric, value float64, labels ...string)
+
+// Metrics are what a balancer exports: samples taken at each scrape, and histograms that are fed as things happen.
+type Metrics struct {
+	sample    func(Emit)
+	connect   *prometheus.HistogramVec
+	firstByte *prometheus.HistogramVec
+}
+
+// seconds are the buckets of the histograms: from a local socket to a connect over a bad link with retransmissions.
+var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// NewMetrics makes metrics that call sample at each scrape, from any goroutine.
+func NewMetrics(sample func(Emit)) *Metrics {
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: seconds}, []string{"pool"})
+	}
+	return &Metrics{
+		sample:    sample,
+		connect:   histogram("ebb_connect_seconds", "How long connecting to a peer took, where it succeeded."),
+		firstByte: histogram("ebb_first_byte_seconds", "Time from a session's start to the first byte of its peer."),
+	}
+}
+
+// Connect is where a pool's successful connects are observed, in seconds.
+func (m *Metrics) Connect(pool string) prometheus.Observer { return m.connect.WithLabelValues(pool) }
+
+// FirstByte is where a pool's times to the first byte are observed, in seconds.
+func (m *Metrics) FirstByte(pool string) prometheus.Observer {
+	return m.firstByte.WithLabelValues(pool)
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, s := range sampled {
+		ch <- s.desc
+	}
+	m.connect.Describe(ch)
+	m.firstByte.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	type series struct {
+		metric *Metric
+		labels []string
+		value  float64
+	}
+	all := make(map[*Metric]map[string]*series, len(sampled))
+	m.sample(func(metric *Metric, value float64, labels ...string) {
+		byLabels := all[metric]
+		if byLabels == nil {
+			byLabels = make(map[string]*series)
+			all[metric] = byLabels
+		}
+		key := strings.Join(labels, "\x00")
+		switch s := byLabels[key]; {
+		case s == nil:
+			byLabels[key] = &series{metric, labels, value}
+		case metric.max:
+			s.value = max(s.value, value)
+		default:
+			s.value += value
+		}
+	})
+	for _, byLabels := range all {
+		for _, s := range byLabels {
+			c, err := prometheus.NewConstMetric(s.metric.desc, s.metric.kind, s.value, s.labels...)
+			if err != nil {
+				c = prometheus.NewInvalidMetric(s.metric.desc, err)
+			}
+			ch <- c
+		}
+	}
+	m.connect.Collect(ch)
+	m.firstByte.Collect(ch)
+}
+
+// NewRegistry makes a registry of the metrics and those of the Go runtime and the process.
+func NewRegistry(m *Metrics) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Source is a balancer as this package sees it. Its methods are called from many goroutines.
+type Source interface {
+	Status() Status
+	// Ready tells whether every pool can serve; if not, why not.
+	Ready() (bool, []string)
+}
+
+// Bounds of the server (A3). Readiness probes and scrapes are short; an idle connection makes room soon.
+const (
+	maxConns      = 64
+	maxHeader     = 16 << 10
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 10 * time.Second
+)
+
+// Server is the HTTP API of one balancer.
+type Server struct {
+	http http.Server
+	ln   net.Listener
+	done chan struct{} // closed when Serve has returned
+	log  *slog.Logger
+}
+
+// NewServer binds the address, which must be a loopback one. The kernel queues clients until Serve.
+func NewServer(listen string, source Source, metrics *prometheus.Registry, log *slog.Logger) (*Server, error) {
+	addr, err := netip.ParseAddrPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %q is not ADDRESS:PORT", listen)
+	}
+	if !addr.Addr().Unmap().IsLoopback() {
+		return nil, fmt.Errorf("admin: %s is not a loopback address, and nothing else is possible without authentication", addr)
+	}
+	ln, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	return &Server{
+		ln: limit(ln, maxConns), log: log, done: make(chan struct{}),
+		http: http.Server{
+			Handler: handler(source, metrics), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+			ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		},
+	}, nil
+}
+
+// Addr is the address that is bound.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Serve answers until Shutdown. It is called once.
+func (s *Server) Serve() {
+	defer close(s.done)
+	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("admin stopped", "address", s.Addr(), "error", err)
+	}
+}
+
+// Close frees the address of a server that was never served.
+func (s *Server) Close() { _ = s.ln.Close() }
+
+// Shutdown takes no new requests, lets those that run finish for as long as ctx lasts, and waits for Serve.
+func (s *Server) Shutdown(ctx context.Context) {
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close()
+	}
+	<-s.done
+}

@@ -1,0 +1,91 @@
+package admin
+
+import "time"
+
+// Status is the document of /v1/status: a balancer at one moment. Its field names are a contract with scripts.
+type Status struct {
+	Version   string     `json:"version"`
+	Engine    string     `json:"engine"`
+	Loops     int        `json:"loops"`
+	PID       int        `json:"pid"`
+	Uptime    float64    `json:"uptime"` // seconds
+	Ready     bool       `json:"ready"`
+	Stopping  bool       `json:"stopping"`
+	Reasons   []string   `json:"reasons"` // why not ready; empty when ready
+	Pools     []Pool     `json:"pools"`
+	Listeners []Listener `json:"listeners"`
+	DNS       []Name     `json:"dns"`
+}
+
+// Pool is one pool with its epochs and peers.
+type Pool struct {
+	Name            string  `json:"name"`
+	Balance         string  `json:"balance"`
+	Epoch           uint64  `json:"epoch"`      // the current one
+	Selectable      int     `json:"selectable"` // peers that may be picked
+	EpochsPublished uint64  `json:"epochs_published"`
+	EpochsReclaimed uint64  `json:"epochs_reclaimed"`
+	Epochs          []Epoch `json:"epochs"` // in use, oldest first
+	Peers           []Peer  `json:"peers"`  // alive, by address
+}
+
+// Epoch is a snapshot of a pool's peers that is current or still held.
+type Epoch struct {
+	ID       uint64    `json:"id"`
+	Cause    string    `json:"cause"` // config, dns, health, admin, state
+	Born     time.Time `json:"born"`
+	Sessions int64     `json:"sessions"` // leases held on it
+	Retired  bool      `json:"retired"`
+}
+
+// Peer is one address that takes sessions, or still has some.
+type Peer struct {
+	Addr         string     `json:"addr"`
+	Weight       int        `json:"weight"`
+	Tier         int        `json:"tier"`
+	State        string     `json:"state"`  // up, down, unknown, ejected, draining
+	Health       string     `json:"health"` // what its check says: up, down, unknown
+	Role         string     `json:"role"`   // empty: no check tells roles
+	Active       int64      `json:"active"`
+	Total        uint64     `json:"total"`
+	Sources      []string   `json:"sources"` // the backends that name it; none while it drains
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+}
+
+// Listener is one bound address.
+type Listener struct {
+	Name     string `json:"name"`
+	Address  string `json:"address"`  // with the port that was bound
+	Protocol string `json:"protocol"` // tcp, udp
+	Pool     string `json:"pool"`
+	Active   int64  `json:"active"`
+	Total    uint64 `json:"total"` // accepted, those refused by a limit included
+}
+
+// Name is what DNS says about one name and type.
+type Name struct {
+	Name     string   `json:"name"`
+	Type     string   `json:"type"`
+	Resolver string   `json:"resolver"`
+	Server   string   `json:"server"` // who gave the last answer
+	Kind     string   `json:"kind"`   // of the last answer: ok, nodata, nxdomain, failure
+	TTL      float64  `json:"ttl"`    // seconds, as the server said
+	Age      float64  `json:"age"`    // seconds since the last answer that was not a failure
+	Stale    bool     `json:"stale"`  // the records are older than the last answer, which was a failure
+	Next     float64  `json:"next"`   // seconds until the next question; 0 while one is under way
+	Failures int      `json:"failures"`
+	Error    string   `json:"error,omitempty"`
+	Chain    []string `json:"chain,omitempty"` // where CNAMEs led
+	Records  []string `json:"records"`         // of the last answer that was not a failure
+}
+
+// Pool gives a pool by its name.
+func (s *Status) Pool(name string) (Pool, bool) {
+	for _, p := range s.Pools {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Pool{}, false
+}
+

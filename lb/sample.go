@@ -1,0 +1,91 @@
+package lb
+
+import (
+	"time"
+
+	"github.com/ebb-lb/ebb/dnswatch"
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+)
+
+// sample gives every metric that is read and not fed. The addresses of one listener, and the resolvers of one name, share
+// series: the collector merges them.
+func (s *Server) sample(emit admin.Emit) {
+	for _, l := range s.listeners {
+		l.sample(emit)
+	}
+	for _, p := range s.pools {
+		p.sample(emit)
+	}
+	for k, n := range s.queries.all() {
+		emit(admin.DNSQueries, float64(n), k.resolver, k.server, k.result)
+	}
+	for reason, n := range s.discarded.all() {
+		emit(admin.DNSDiscarded, float64(n), reason)
+	}
+	for _, n := range s.watcher.Status() {
+		stale := 0.0
+		if n.Stale {
+			stale = 1
+		}
+		emit(admin.DNSStale, stale, n.Name, n.Type.String())
+		if n.Kind != dnswatch.KindFailure || n.Stale { // else there never was an answer, and no age
+			emit(admin.DNSAnswerAge, n.Age.Seconds(), n.Name, n.Type.String())
+		}
+	}
+	dropped := uint64(0)
+	if s.opts.Sink != nil {
+		dropped = s.opts.Sink.Dropped()
+	}
+	emit(admin.LogDropped, float64(dropped))
+}
+
+func (l *listener) sample(emit admin.Emit) {
+	name, pool := l.name, l.pool.conf.Name
+	emit(admin.SessionsActive, float64(l.active.Load()), name, pool)
+	for w := range l.ended {
+		if n := l.ended[w].Load(); n > 0 {
+			emit(admin.SessionsTotal, float64(n), name, pool, end.Word(w).String())
+		}
+	}
+	in, out := l.live.bytes()
+	emit(admin.BytesTotal, float64(in), name, pool, "in")
+	emit(admin.BytesTotal, float64(out), name, pool, "out")
+	for reason, n := range l.accept.all() {
+		emit(admin.AcceptErrors, float64(n), name, reason)
+	}
+	for reason, n := range l.rejected.all() {
+		emit(admin.Rejected, float64(n), name, reason)
+	}
+	for reason, n := range l.dropped.all() {
+		emit(admin.UDPDropped, float64(n), name, reason)
+	}
+}
+
+func (p *livePool) sample(emit admin.Emit) {
+	table := p.table.Status()
+	_, reclaimed := p.table.Counts()
+	emit(admin.EpochCurrent, float64(table.Epoch), table.Name)
+	emit(admin.EpochsLive, float64(len(table.Epochs)), table.Name)
+	emit(admin.EpochsReclaimed, float64(reclaimed), table.Name)
+	oldest := 0.0
+	if len(table.Epochs) > 0 && table.Epochs[0].Retired {
+		oldest = time.Since(table.Epochs[0].Born).Seconds()
+	}
+	emit(admin.EpochOldest, oldest, table.Name)
+	for _, peer := range table.Peers {
+		addr := peer.Addr.String()
+		up := 0.0
+		if peer.State == "up" {
+			up = 1
+		}
+		emit(admin.PeerUp, up, table.Name, addr)
+		emit(admin.PeerSessionsActive, float64(peer.Active), table.Name, addr)
+		ended := &p.count(peer.Addr).ended
+		for w := range ended {
+			if n := ended[w].Load(); n > 0 {
+				emit(admin.PeerSessionsTotal, float64(n), table.Name, addr, end.Word(w).String())
+			}
+		}
+	}
+}

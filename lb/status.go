@@ -1,0 +1,87 @@
+package lb
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/pool"
+)
+
+// Status describes the balancer at this moment. It may be called at any time after Started, from any goroutine.
+func (s *Server) Status() admin.Status {
+	ready, reasons := s.Ready()
+	st := admin.Status{
+		Version: s.opts.Version, Engine: s.engine, Loops: s.slots, PID: os.Getpid(), Uptime: time.Since(s.born).Seconds(),
+		Ready: ready, Reasons: reasons, Stopping: s.stopping.Load(),
+		Pools: []admin.Pool{}, Listeners: []admin.Listener{}, DNS: []admin.Name{},
+	}
+	for _, p := range s.pools {
+		st.Pools = append(st.Pools, p.status())
+	}
+	for _, l := range s.listeners {
+		st.Listeners = append(st.Listeners, admin.Listener{
+			Name: l.name, Address: l.addr.String(), Protocol: l.proto, Pool: l.pool.conf.Name,
+			Active: l.active.Load(), Total: l.total.Load(),
+		})
+	}
+	for _, n := range s.watcher.Status() {
+		name := admin.Name{
+			Name: n.Name, Type: n.Type.String(), Resolver: n.Resolver, Server: n.Server, Kind: n.Kind.String(),
+			TTL: n.TTL.Seconds(), Age: n.Age.Seconds(), Stale: n.Stale, Next: n.Next.Seconds(), Failures: n.Failures,
+			Chain: n.Chain, Records: n.Records,
+		}
+		if n.Err != nil {
+			name.Error = n.Err.Error()
+		}
+		st.DNS = append(st.DNS, name)
+	}
+	return st
+}
+
+func (p *livePool) status() admin.Pool {
+	table := p.table.Status()
+	published, reclaimed := p.table.Counts()
+	st := admin.Pool{
+		Name: table.Name, Balance: p.conf.Balance, Epoch: table.Epoch, Selectable: p.table.Selectable(),
+		EpochsPublished: published, EpochsReclaimed: reclaimed,
+		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)),
+	}
+	for i, e := range table.Epochs {
+		st.Epochs[i] = admin.Epoch{ID: e.ID, Cause: e.Cause.String(), Born: e.Born.UTC(), Sessions: e.Sessions, Retired: e.Retired}
+	}
+	for i, peer := range table.Peers {
+		st.Peers[i] = peerStatus(peer)
+	}
+	return st
+}
+
+func peerStatus(p pool.PeerStatus) admin.Peer {
+	st := admin.Peer{
+		Addr: p.Addr.String(), Weight: p.Weight, Tier: p.Tier, State: p.State, Health: p.Health.String(),
+		Active: p.Active, Total: p.Total, Sources: append([]string{}, p.Sources...),
+	}
+	if !p.EjectedUntil.IsZero() {
+		until := p.EjectedUntil.UTC()
+		st.EjectedUntil = &until
+	}
+	return st
+}
+
+// Ready tells whether every pool has a peer to offer and clients are let in; if not, why not.
+func (s *Server) Ready() (bool, []string) {
+	reasons := []string{}
+	if s.stopping.Load() {
+		reasons = append(reasons, "stopping")
+	}
+	if !s.accepting.Load() {
+		reasons = append(reasons, "starting: clients wait for the first answers of DNS")
+	}
+	for _, p := range s.pools {
+		if p.table.Selectable() == 0 {
+			reasons = append(reasons, fmt.Sprintf("pool %s has no peer to offer: %s", p.conf.Name, p.members.describe()))
+		}
+	}
+	return len(reasons) == 0, reasons
+}
