@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,6 +111,17 @@ func (p poolStatus) peer(addr string) (peerStatus, bool) {
 	return peerStatus{}, false
 }
 
+// listed gives the peers of the newest epoch, in order.
+func (p poolStatus) listed() (addrs []string) {
+	for _, peer := range p.Peers {
+		if peer.State != "draining" {
+			addrs = append(addrs, peer.Addr)
+		}
+	}
+	slices.Sort(addrs)
+	return addrs
+}
+
 // metrics are the samples of one scrape, by name and labels as they stand in the text.
 type metrics map[string]float64
 
@@ -135,7 +147,7 @@ func (e *ebb) metrics(t *testing.T) metrics {
 	return m
 }
 
-// select gives the samples of one name that have all the labels, each written as name="value".
+// pick gives the samples of one name that have all the labels, each written as name="value".
 func (m metrics) pick(name string, labels ...string) metrics {
 	found := make(metrics)
 next:

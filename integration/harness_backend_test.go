@@ -25,6 +25,7 @@ type backend struct {
 	mu   sync.Mutex
 	open map[*net.TCPConn]struct{}
 	shut bool
+	quit chan struct{} // closed when shut is set
 }
 
 // peerConn is a connection that a backend has accepted. Reads and writes count.
@@ -63,7 +64,7 @@ func serve(t *testing.T, addr netip.AddrPort, handle func(peerConn)) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backend{addr: addr, ln: ln, open: make(map[*net.TCPConn]struct{})}
+	b := &backend{addr: addr, ln: ln, open: make(map[*net.TCPConn]struct{}), quit: make(chan struct{})}
 	b.wg.Go(func() {
 		for {
 			c, err := ln.AcceptTCP()
@@ -104,15 +105,21 @@ func (b *backend) leave(c *net.TCPConn) {
 
 // close stops listening and cuts every connection with RST: the death of a process whose host lives.
 func (b *backend) close() {
-	b.ln.Close()
+	b.deafen()
 	b.mu.Lock()
-	b.shut = true
+	if !b.shut {
+		b.shut = true
+		close(b.quit)
+	}
 	for c := range b.open {
 		peerConn{c, b}.abort()
 	}
 	b.mu.Unlock()
 	b.wg.Wait()
 }
+
+// deafen stops listening, so that connects are refused, and leaves the connections alone.
+func (b *backend) deafen() { b.ln.Close() }
 
 // live counts the connections that are open.
 func (b *backend) live() int {
@@ -141,33 +148,10 @@ func greet(t *testing.T, addr netip.AddrPort, text string) *backend {
 func silent(t *testing.T, addr netip.AddrPort) *backend {
 	t.Helper()
 	return serve(t, addr, func(c peerConn) {
-		for {
-			_, err := c.Read(make([]byte, 4096))
-			switch {
-			case err == io.EOF:
-				hold(c) // until something breaks it
-				return
-			case err != nil:
-				return
-			}
+		if _, err := io.Copy(io.Discard, struct{ io.Reader }{c}); err == nil {
+			<-c.b.quit
 		}
 	})
-}
-
-// hold waits for the end of a connection whose EOF has been read: a reset, or the backend's own close.
-func hold(c peerConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
-	for broken := false; !broken; time.Sleep(time.Millisecond) {
-		if raw.Control(func(fd uintptr) {
-			n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
-			broken = err != nil || n != 0
-		}) != nil {
-			return
-		}
-	}
 }
 
 // resetter accepts and aborts.

@@ -47,6 +47,7 @@ func launch(t *testing.T, s setup) *ebb {
 	e := spawn(t, s.plain, "-c", file)
 	e.addr, e.admin, e.checks = s.addr, s.admin, s.check != ""
 	e.awaitListening(t)
+	e.base = e.usage(t)
 	return e
 }
 

@@ -1,0 +1,57 @@
+//go:build linux
+
+package integration
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// The row says 60 s; what it is about, a relay that spins on a socket nobody reads, shows in the first second.
+func TestBP4(t *testing.T) {
+	const readers, seconds, page = 500, 15, 8 << 20
+	b := serve(t, at(2, freePort(t)), func(c peerConn) { _, _ = c.Write(make([]byte, page)) })
+	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port()})
+	var live []client
+	for range readers {
+		c := dial(t, e.addr)
+		if err := c.SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		c.recv(t, 1)
+		live = append(live, c)
+	}
+	settled := int64(-1)
+	eventually(t, "full buffers", func() bool {
+		time.Sleep(200 * time.Millisecond) // long enough for a relay that can move to have moved
+		before := settled
+		settled = b.sent.Load() + int64(e.metrics(t).sum("ebb_bytes_total"))
+		return settled == before
+	})
+	moved := e.metrics(t).sum("ebb_bytes_total", label("direction", "out"))
+	t.Logf("%.0f KiB for each reader before all stood still", moved/readers/1024)
+	if moved >= readers*page {
+		t.Fatal("all was read: nothing pushed back")
+	}
+	used := e.load(t, func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for range seconds {
+			for _, c := range live {
+				c.recv(t, 1)
+			}
+			<-tick.C
+		}
+	})
+	t.Logf("%.2f %% of a core", 100*used)
+	if used > 0.05 {
+		t.Errorf("%d readers at 1 byte/s cost %.1f %% of a core", readers, 100*used)
+	}
+	var wg sync.WaitGroup
+	for _, c := range live {
+		wg.Go(c.abort)
+	}
+	wg.Wait()
+	oracle(t, e, b)
+}

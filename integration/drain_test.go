@@ -1,0 +1,178 @@
+//go:build linux
+
+package integration
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestDR2(t *testing.T) {
+	const sessions = 50
+	dns := startDNS(t)
+	dns.SetA("db.test", 1, host(2))
+	port := freePort(t)
+	old, young := echo(t, at(2, port)), echo(t, at(3, port))
+	e := start(t, setup{hosts: []string{"db.test"}, port: port, resolver: dns.Addr()})
+	var live []client
+	for range sessions {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("before"))
+		live = append(live, c)
+	}
+	dns.SetA("db.test", 1, host(3))
+	e.awaitPeers(t, young.addr.String())
+
+	c := dial(t, e.addr)
+	c.echoes(t, []byte("new"))
+	if n := young.accepted.Load(); n != 1 {
+		t.Errorf("the new peer has %d sessions, expected the new one", n)
+	}
+	c.Close()
+	for _, c := range live {
+		c.echoes(t, []byte("after"))
+	}
+	p, ok := e.poolStatus(t).peer(old.addr.String())
+	if !ok || p.Active != sessions || p.State != "draining" {
+		t.Errorf("the old peer: %+v", p)
+	}
+	series := label("peer", old.addr.String())
+	if n := e.metrics(t).sum("ebb_peer_sessions_active", series); n != sessions {
+		t.Errorf("the old peer has %v sessions by its metric", n)
+	}
+	for _, c := range live {
+		c.Close()
+	}
+	eventually(t, "the end of the old peer", func() bool {
+		_, listed := e.poolStatus(t).peer(old.addr.String())
+		m := e.metrics(t)
+		for _, name := range []string{"ebb_peer_sessions_active", "ebb_peer_sessions_total", "ebb_peer_up"} {
+			if len(m.pick(name, series)) > 0 {
+				return false
+			}
+		}
+		return !listed
+	})
+	oracle(t, e, old, young)
+}
+
+// A peer that leaves with on.removed = "close" takes its sessions with it; with drain_timeout they have that long.
+func TestRemovedPeerPolicies(t *testing.T) {
+	for _, c := range []struct{ name, pool, end string }{
+		{"close", `on = { removed = "close" }`, "peer_removed"},
+		{"drain_timeout", `drain_timeout = "300ms"`, "drained"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dns := startDNS(t)
+			dns.SetA("db.test", 1, host(2))
+			port := freePort(t)
+			old, young := echo(t, at(2, port)), echo(t, at(3, port))
+			e := start(t, setup{hosts: []string{"db.test"}, port: port, resolver: dns.Addr(), pool: c.pool})
+			cl := dial(t, e.addr)
+			cl.echoes(t, []byte("before"))
+			dns.SetA("db.test", 1, host(3))
+			if got, err := cl.Read(make([]byte, 1)); err == nil {
+				t.Fatalf("read %d bytes", got)
+			}
+			if s := e.oneSession(t); s.End != c.end {
+				t.Errorf("%+v", s)
+			}
+			cl.Close()
+			oracle(t, e, old, young)
+		})
+	}
+}
+
+func TestDR3(t *testing.T) {
+	const sessions, grace = 100, 3 * time.Second
+	b := echo(t, at(2, freePort(t)))
+	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "3s"`})
+	if code, body, err := e.get("/readyz"); code != http.StatusOK {
+		t.Fatalf("readyz: %d %q %v", code, body, err)
+	}
+	var live []client
+	for range sessions {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("before"))
+		live = append(live, c)
+	}
+	begin := time.Now()
+	e.signal(t, syscall.SIGTERM)
+	eventually(t, "refused connects", func() bool {
+		c, err := dialFrom(netip.AddrPort{}, e.addr)
+		if err == nil {
+			c.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	t.Logf("connects are refused after %v", time.Since(begin))
+	if code, body, err := e.get("/readyz"); code != http.StatusServiceUnavailable {
+		t.Errorf("readyz while stopping: %d %q %v", code, body, err)
+	}
+	if code, _, err := e.get("/livez"); code != http.StatusOK {
+		t.Errorf("livez while stopping: %d %v", code, err)
+	}
+	rounds := 0
+	for ; time.Since(begin) < grace-time.Second; rounds++ {
+		for _, c := range live {
+			c.echoes(t, []byte("still"))
+		}
+	}
+	if rounds == 0 {
+		t.Error("no echo in the grace period")
+	}
+	if code := e.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	atLeast(t, "the exit", time.Since(begin), grace)
+	e.soundLog(t)
+	ids := make(map[uint64]bool)
+	cut := 0
+	for _, s := range e.logs.ended() {
+		if ids[s.ID] {
+			t.Errorf("session %d has two lines", s.ID)
+		}
+		ids[s.ID] = true
+		if s.End == "shutdown" {
+			cut++
+		}
+	}
+	if cut != sessions {
+		t.Errorf("%d lines with end=shutdown, expected %d", cut, sessions)
+	}
+}
+
+// Once the last session has ended there is nothing to wait for, and a second signal waits for nothing.
+func TestShutdownWaitsNoLongerThanNeeded(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(*testing.T, *ebb, client)
+	}{
+		{"the last session ends", func(_ *testing.T, _ *ebb, c client) { c.Close() }},
+		{"a second signal", func(t *testing.T, e *ebb, _ client) { e.signal(t, syscall.SIGTERM) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := echo(t, at(2, freePort(t)))
+			e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "10m"`})
+			cl := dial(t, e.addr)
+			cl.echoes(t, []byte("x"))
+			e.signal(t, syscall.SIGTERM)
+			eventually(t, "the stop", func() bool { return len(e.logs.find("stopping")) > 0 })
+			if !e.alive() {
+				t.Fatal("gone with a session open")
+			}
+			c.end(t, e, cl)
+			if code := e.wait(t); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			e.soundLog(t)
+			if n := len(e.logs.ended()); n != 1 {
+				t.Errorf("%d session lines", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,103 @@
+//go:build linux
+
+package integration
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLI1(t *testing.T) {
+	const limit = 100
+	b := echo(t, at(2, freePort(t)))
+	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: "max_conns = 100"})
+	var live []client
+	for range limit {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("in"))
+		live = append(live, c)
+	}
+	quickest := patience
+	const refused = 10
+	for range refused {
+		c := dial(t, e.addr)
+		begin := time.Now()
+		if n := c.wantReset(t); n != 0 {
+			t.Errorf("read %d bytes", n)
+		}
+		quickest = min(quickest, time.Since(begin))
+	}
+	if quickest > 10*time.Millisecond {
+		t.Errorf("refused after %v at best", quickest)
+	}
+	if n := e.metrics(t).sum("ebb_rejected_total", label("reason", "max_conns")); n != refused {
+		t.Errorf("ebb_rejected_total is %v, expected %d", n, refused)
+	}
+	if n := b.accepted.Load(); n != limit {
+		t.Errorf("the peer has seen %d connections", n)
+	}
+	live[0].Close()
+	eventually(t, "room", func() bool { return len(e.logs.ended()) == refused+1 })
+	c := dial(t, e.addr)
+	c.echoes(t, []byte("next"))
+	for _, c := range append(live[1:], c) {
+		c.echoes(t, []byte("still"))
+		c.Close()
+	}
+	oracle(t, e, b)
+}
+
+// Out of descriptors, ebb backs off, counts, and does not spin; when descriptors come back it goes on by itself.
+func TestEMFILE(t *testing.T) {
+	const sessions, waiting = 10, 5
+	b := echo(t, at(2, freePort(t)))
+	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port()})
+	// Room for exactly this many sessions, two sockets each, so that the next accept is what fails.
+	room := unix.Rlimit{Cur: uint64(e.fds(t) + 2*sessions), Max: uint64(e.fds(t) + 2*sessions)}
+	if err := unix.Prlimit(e.cmd.Process.Pid, unix.RLIMIT_NOFILE, &room, nil); err != nil {
+		t.Fatal(err)
+	}
+	var live []client
+	for range sessions {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("in"))
+		live = append(live, c)
+	}
+	var queued []client // the kernel completes their handshakes; ebb cannot accept them
+	for range waiting {
+		queued = append(queued, dial(t, e.addr))
+	}
+	eventually(t, "a failed accept", func() bool { return len(e.logs.find("accept failed, backing off", "reason", "emfile")) > 0 })
+	used := e.load(t, func() {
+		for begin := time.Now(); time.Since(begin) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+			for _, c := range live { // those that are in do not suffer
+				c.echoes(t, []byte("still"))
+			}
+		}
+	})
+	t.Logf("%.1f %% of a core out of descriptors", 100*used)
+	if used > 0.25 {
+		t.Errorf("used %.0f %% of a core: it spins", 100*used)
+	}
+	for _, c := range live {
+		c.Close()
+	}
+	for _, c := range queued {
+		c.echoes(t, []byte("at last"))
+		c.Close()
+	}
+	errors := e.metrics(t).sum("ebb_accept_errors_total", label("reason", "emfile"))
+	if errors < 1 || errors > 100 { // 5 ms, 10, 20, ... 1 s: about ten in the time of this test
+		t.Errorf("%v failed accepts counted", errors)
+	}
+	c, err := dialFrom(netip.AddrPort{}, e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.echoes(t, []byte("well again"))
+	c.Close()
+	oracle(t, e, b)
+}

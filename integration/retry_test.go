@@ -1,0 +1,178 @@
+//go:build linux
+
+package integration
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRH1(t *testing.T) {
+	port := freePort(t)
+	refuse(t, at(2, port))
+	b := echo(t, at(3, port))
+	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port})
+	for range 2 {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("ping"))
+		c.Close()
+	}
+	oracle(t, e, b)
+	retried := 0
+	want := regexp.MustCompile(fmt.Sprintf(`^127\.0\.0\.2:%d refused \d+\.\d+ms, 127\.0\.0\.3:%d ok \d+\.\d+ms$`, port, port))
+	for _, s := range e.logs.ended() {
+		if strings.Contains(s.Attempts, ",") {
+			retried++
+			if !want.MatchString(s.Attempts) {
+				t.Errorf("attempts %q", s.Attempts)
+			}
+		}
+		if s.Peer != b.addr.String() {
+			t.Errorf("%+v", s)
+		}
+	}
+	if retried != 1 {
+		t.Errorf("%d of 2 sessions tried twice", retried)
+	}
+}
+
+func TestRH2(t *testing.T) {
+	port := freePort(t)
+	refuse(t, at(2, port))
+	b := echo(t, at(3, port))
+	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port, pool: "connect_attempts = 1"})
+	const conns = 4 // two of them on each, and too few failures for an ejection
+	for n := range conns {
+		c := dial(t, e.addr)
+		eventually(t, "an end or an answer", func() bool {
+			return len(e.logs.ended()) == n+1 || b.live() == 1
+		})
+		if b.live() == 1 {
+			c.echoes(t, []byte("ping"))
+			c.Close()
+			eventually(t, "the end", func() bool { return len(e.logs.ended()) == n+1 && b.live() == 0 })
+		} else {
+			c.wantReset(t)
+		}
+	}
+	oracle(t, e, b)
+	served := 0
+	for _, s := range e.logs.ended() {
+		switch {
+		case s.End == "client_fin" && s.Peer == b.addr.String():
+			served++
+		case s.End == "connect_failed" && strings.HasPrefix(s.Attempts, at(2, port).String()+" refused ") && !strings.Contains(s.Attempts, ","):
+		default:
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := b.accepted.Load(); served != conns/2 || n != int64(served) {
+		t.Errorf("%d sessions served, %d connections to the peer that works", served, n)
+	}
+}
+
+func TestRH15(t *testing.T) {
+	port := freePort(t)
+	refuse(t, at(2, port))
+	e := launch(t, setup{plain: true, hosts: []string{host(2), host(3)}, port: port, check: "rise = 2"})
+	eventually(t, "both peers down", func() bool {
+		for _, n := range []byte{2, 3} {
+			if p, ok := e.poolStatus(t).peer(at(n, port).String()); !ok || p.Health != "down" {
+				return false
+			}
+		}
+		return true
+	})
+	quickest := patience
+	const conns = 50
+	used := e.load(t, func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for range conns {
+			begin := time.Now()
+			c, err := dialFrom(netip.AddrPort{}, e.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.wantReset(t)
+			quickest = min(quickest, time.Since(begin))
+			<-tick.C
+		}
+	})
+	t.Logf("quickest refusal %v, %.1f %% of a core", quickest, 100*used)
+	if used > 0.10 {
+		t.Errorf("used %.0f %% of a core with no peer", 100*used)
+	}
+	if quickest > 50*time.Millisecond {
+		t.Errorf("clients were told after %v at best", quickest)
+	}
+	for _, s := range e.logs.ended() {
+		if s.End != "no_peer" {
+			t.Fatalf("%+v", s)
+		}
+	}
+	if e.isReady() {
+		t.Error("ready without a peer")
+	}
+	b := echo(t, at(3, port))
+	begin := time.Now()
+	for served := false; !served; {
+		c, err := dialFrom(netip.AddrPort{}, e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = c.Write([]byte("x")); err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		c.Close()
+		if served = err == nil; !served && time.Since(begin) > patience {
+			t.Fatal("never served")
+		}
+		time.Sleep(10 * time.Millisecond) // polls another process
+	}
+	t.Logf("served %v after the peer came up", time.Since(begin))
+	if took := time.Since(begin); took > 600*time.Millisecond+5*time.Second { // interval × rise + 0.2 s, and a busy machine
+		t.Errorf("served only %v after the peer came up", took)
+	}
+	e.awaitReady(t)
+	oracle(t, e, b)
+}
+
+// A peer that refuses three times in a row is left alone, and comes back by itself.
+func TestPassiveEjection(t *testing.T) {
+	port := freePort(t)
+	refuse(t, at(2, port))
+	good := echo(t, at(3, port))
+	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port})
+	talk := func() {
+		c := dial(t, e.addr)
+		c.echoes(t, []byte("ping"))
+		c.Close()
+	}
+	begin := time.Now()
+	for range 20 {
+		talk()
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Skipf("20 sessions took %v: the ejection is over before they are", took)
+	}
+	oracle(t, e, good)
+	refused := 0
+	for _, s := range e.logs.ended() {
+		refused += strings.Count(s.Attempts, " refused ")
+	}
+	if refused != 3 {
+		t.Errorf("%d attempts were refused, expected an ejection after 3", refused)
+	}
+	if p, ok := e.poolStatus(t).peer(at(2, port).String()); !ok || p.State != "ejected" {
+		t.Errorf("%+v", p)
+	}
+	eventually(t, "a try after the ejection", func() bool {
+		talk()
+		return strings.Contains(e.logs.ended()[len(e.logs.ended())-1].Attempts, " refused ")
+	})
+}

@@ -1,0 +1,94 @@
+//go:build linux
+
+package integration
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTO1(t *testing.T) {
+	t.Run("one peer", func(t *testing.T) {
+		port := freePort(t)
+		hang(t, at(2, port))
+		e := start(t, setup{hosts: []string{host(2)}, port: port})
+		begin := time.Now()
+		dial(t, e.addr).wantReset(t)
+		atLeast(t, "the client's end", time.Since(begin), time.Second)
+		if s := e.oneSession(t); s.End != "connect_timeout" || !strings.Contains(s.Attempts, "timeout") {
+			t.Errorf("%+v", s)
+		}
+		oracle(t, e)
+	})
+	t.Run("the second serves", func(t *testing.T) {
+		port := freePort(t)
+		hang(t, at(2, port))
+		b := echo(t, at(3, port))
+		e := start(t, setup{hosts: []string{host(2), host(3)}, port: port, pool: `connect_timeout = "300ms"`})
+		for range 2 { // in turn, so that one of them meets the peer that hangs
+			c := dial(t, e.addr)
+			c.echoes(t, []byte("ping"))
+			c.Close()
+		}
+		oracle(t, e, b)
+		retried := 0
+		for _, s := range e.logs.ended() {
+			if first, second, ok := strings.Cut(s.Attempts, ", "); ok {
+				retried++
+				if !strings.HasPrefix(first, at(2, port).String()+" timeout ") || !strings.HasPrefix(second, at(3, port).String()+" ok ") {
+					t.Errorf("attempts %q", s.Attempts)
+				}
+			}
+		}
+		if retried != 1 {
+			t.Errorf("%d sessions of 2 tried twice: %+v", retried, e.logs.ended())
+		}
+	})
+}
+
+func TestTO2(t *testing.T) {
+	ended := make(chan time.Duration, 1)
+	b := serve(t, at(2, freePort(t)), func(c peerConn) {
+		begin := time.Now()
+		_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
+		ended <- time.Since(begin)
+	})
+	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
+	begin := time.Now()
+	dial(t, e.addr).rest(t)
+	atLeast(t, "the client's end", time.Since(begin), time.Second)
+	atLeast(t, "the peer's end", <-ended, 900*time.Millisecond) // it began to look somewhat later
+	if s := e.oneSession(t); s.End != "idle" {
+		t.Errorf("%+v", s)
+	}
+	oracle(t, e, b)
+}
+
+func TestTO4(t *testing.T) {
+	b := silent(t, at(2, freePort(t)))
+	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
+	c := dial(t, e.addr)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for range 10 {
+		c.send(t, []byte{1})
+		<-tick.C
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := c.Read(make([]byte, 1)); !errors.As(err, &timeout) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("client read: %v, expected an open connection", err)
+	}
+	if n := len(e.logs.ended()); n > 0 {
+		t.Errorf("closed: %+v", e.logs.ended())
+	}
+	c.abort()
+	oracle(t, e, b)
+}
