@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -21,64 +22,77 @@ func TestAcquireAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A goroutine per slot takes a lease and gives it back. "busy" means that other leases are held on every peer, so that
+// leastconn has to look at all of them.
 func BenchmarkAcquireRelease(b *testing.B) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		for _, n := range []int{4, 64} {
-			for _, par := range []int{1, 2, 8} {
-				b.Run(fmt.Sprintf("%v/peers=%d/goroutines=%d", policy, n, par), func(b *testing.B) {
-					w := table(b, Options{Slots: par, Policy: policy})
-					w.apply(b, members(n))
-					var slot atomic.Int32
-					done := make(chan struct{})
-					b.ReportAllocs()
-					b.ResetTimer()
-					for range par {
-						go func() {
-							s := int(slot.Add(1)) - 1
-							for range b.N / par {
-								l, _ := w.Acquire(Request{Slot: s})
-								l.Release(OutcomeOK)
-							}
-							done <- struct{}{}
-						}()
+		for _, n := range []int{8, 64} {
+			for _, held := range []int{0, 3} {
+				for _, par := range []int{1, 2, 8} {
+					load := "idle"
+					if held > 0 {
+						load = "busy"
 					}
-					for range par {
-						<-done
-					}
-				})
+					b.Run(fmt.Sprintf("%v/%s/peers=%d/goroutines=%d", policy, load, n, par), func(b *testing.B) {
+						w := table(b, Options{Slots: par, Policy: policy})
+						w.apply(b, members(n))
+						for range held * n {
+							l := w.acquire(b, Request{})
+							defer l.Release(OutcomeOK)
+						}
+						b.ReportAllocs()
+						b.ResetTimer()
+						var readers sync.WaitGroup
+						for slot := range par {
+							readers.Go(func() {
+								for range b.N / par {
+									l, _ := w.Acquire(Request{Slot: slot})
+									l.Release(OutcomeOK)
+								}
+							})
+						}
+						readers.Wait()
+					})
+				}
 			}
 		}
 	}
 }
 
-// Apply while readers run: two sets of 1000 peers in turn.
+// Two sets of 1000 peers in turn, of equal or of different weights, alone and while a reader runs.
 func BenchmarkApply1000(b *testing.B) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		b.Run(policy.String(), func(b *testing.B) {
-			w := table(b, Options{Slots: 2, Policy: policy})
-			all := members(1001)
-			w.apply(b, all[:1000])
-			stop := make(chan struct{})
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						l, _ := w.Acquire(Request{Slot: 1})
-						l.Release(OutcomeOK)
+		for _, weights := range []string{"equal", "mixed"} {
+			for _, readers := range []int{0, 1} {
+				b.Run(fmt.Sprintf("%v/%s/readers=%d", policy, weights, readers), func(b *testing.B) {
+					w := table(b, Options{Slots: 2, Policy: policy})
+					all := members(1001)
+					for i := range all {
+						if weights == "mixed" {
+							all[i].Weight = 1 + i%7
+						}
 					}
-				}
-			}()
-			b.ResetTimer()
-			for i := range b.N {
-				w.apply(b, all[i%2:1000+i%2])
+					w.apply(b, all[:1000])
+					var stop atomic.Bool
+					var running sync.WaitGroup
+					for range readers {
+						running.Go(func() {
+							for !stop.Load() {
+								l, _ := w.Acquire(Request{Slot: 1})
+								l.Release(OutcomeOK)
+							}
+						})
+					}
+					b.ReportAllocs()
+					b.ResetTimer()
+					for i := range b.N {
+						w.apply(b, all[i%2:1000+i%2])
+					}
+					b.StopTimer()
+					stop.Store(true)
+					running.Wait()
+				})
 			}
-			b.StopTimer()
-			close(stop)
-			<-done
-		})
+		}
 	}
 }

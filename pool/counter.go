@@ -19,3 +19,50 @@ func (c counters) sum() int64 {
 	}
 	return s
 }
+
+// tally counts the leases of a peer. Both counts only rise, so that one write begins a lease and one ends it.
+type tally struct {
+	started atomic.Int64 // ever given
+	ended   atomic.Int64 // of those, given back
+	_       [112]byte
+}
+
+// active reads what has ended first: what starts and ends meanwhile counts as active, and the result is never negative.
+func (c *tally) active() int64 {
+	ended := c.ended.Load()
+	return c.started.Load() - ended
+}
+
+// full says whether the limit is reached. It reads what has started first: then, if it says so, there was such a moment.
+func (c *tally) full(limit int) bool {
+	if limit == 0 {
+		return false
+	}
+	started := c.started.Load()
+	return started-c.ended.Load() >= int64(limit)
+}
+
+// take adds a lease, unless the limit forbids it. The limit holds exactly: if the swap succeeds, nothing has started
+// since, and what has ended since only lowers the number.
+func (c *tally) take(limit int) bool {
+	if limit == 0 {
+		c.started.Add(1)
+		return true
+	}
+	for {
+		started := c.started.Load()
+		if started-c.ended.Load() >= int64(limit) {
+			return false
+		}
+		if c.started.CompareAndSwap(started, started+1) {
+			return true
+		}
+	}
+}
+
+// give takes a lease back.
+func (c *tally) give() {
+	if c.ended.Add(1) > c.started.Load() {
+		panic("pool: peer has fewer than zero leases")
+	}
+}

@@ -16,7 +16,8 @@
 // epoch and one peer, taken by Acquire and given back by Release.
 //
 // Readers (Acquire, Release) never lock, never allocate and never wait. Writers (Apply, SetHealth, Close) serialise on a
-// mutex that readers never take. A writer builds the next epoch completely, publishes it with one atomic store, then
+// mutex that readers never take; a release that reports the failure that may eject its peer takes a short lock of its own,
+// which no writer holds. A writer builds the next epoch completely, publishes it with one atomic store, then
 // marks the old one retired. A change of health publishes an epoch too, so that prebuilt data is always exact; ejection,
 // limits and exclusions are decided at the pick, through the peer.
 //
@@ -36,7 +37,8 @@
 //	I1  no peer is used after it ended (OnGone)
 //	I2  at rest the references are zero and every retired epoch is freed
 //	I3  an epoch is freed once, a peer ends once
-//	I4  an acquire fails only if the newest epoch has no peer to give, never because an epoch changed under it
+//	I4  an acquire fails only if the newest epoch has no peer to give, never because an epoch changed under it: a pick that
+//	    found none while a newer epoch was published picks again
 //	I5  an epoch is published before the older one is retired
 //	I6  Active of a peer equals its leases; it is never negative, and nothing clamps it
 //	I7  MaxConns holds for an address across all epochs

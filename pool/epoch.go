@@ -10,7 +10,7 @@ import (
 // epoch is one immutable snapshot of a table. Only its reference counts and its retired mark ever change.
 type epoch struct {
 	table   *Table
-	id      uint64
+	id      uint64 // these four outlive free: who enters late or asks Serves reads them
 	cause   Cause
 	born    time.Time
 	closed  bool // the last epoch of a closed table: it lists nothing and is never retired
@@ -18,6 +18,7 @@ type epoch struct {
 	peers   []*Peer // by member
 
 	candidates []candidate // members that may be picked, in canonical order
+	heaviest   int64       // the largest weight among them
 	sequence   []uint32    // roundrobin: the candidates' turns
 
 	retired atomic.Bool
@@ -27,6 +28,7 @@ type epoch struct {
 // candidate is a member that may be picked: it has weight, and its check does not call it down.
 type candidate struct {
 	peer   *Peer
+	tally  *tally // the first, and under leastconn the only one, of its peer
 	weight int64
 	proven bool // no check, or the check has passed
 }
@@ -41,14 +43,15 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	for i, m := range members {
 		p := t.peers[m.Addr]
 		if p == nil {
-			p = newPeer(m.Addr, t.opts.Slots)
+			p = &Peer{addr: m.Addr, tallies: make([]tally, t.tallies)}
 			t.peers[m.Addr] = p
 		}
 		p.listings++
 		p.newest.Store(e.id)
 		e.peers[i] = p
 		if h := p.Health(); m.Weight > 0 && h != HealthDown {
-			e.candidates = append(e.candidates, candidate{p, int64(m.Weight), !t.opts.Checked || h == HealthUp})
+			e.heaviest = max(e.heaviest, int64(m.Weight))
+			e.candidates = append(e.candidates, candidate{p, &p.tallies[0], int64(m.Weight), !t.opts.Checked || h == HealthUp})
 		}
 	}
 	if t.opts.Policy == RoundRobin {

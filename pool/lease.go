@@ -39,15 +39,20 @@ func (*noCopy) Unlock() {}
 
 // Acquire leases a peer of the newest epoch. It fails with ErrNoPeer if that has none to give, and with ErrClosed.
 func (t *Table) Acquire(r Request) (Lease, error) {
-	e := t.enter(r.Slot)
-	if p := e.pick(r); p != nil {
-		return Lease{epoch: e, peer: p, slot: r.Slot}, nil
+	for {
+		e := t.enter(r.Slot)
+		if p := e.pick(r); p != nil {
+			return Lease{epoch: e, peer: p, slot: r.Slot}, nil
+		}
+		newest := t.current.Load() == e // if not, e was not the newest all the time that the pick looked at it
+		e.leave(r.Slot)
+		if e.closed {
+			return Lease{}, ErrClosed
+		}
+		if newest {
+			return Lease{}, ErrNoPeer
+		}
 	}
-	e.leave(r.Slot)
-	if e.closed {
-		return Lease{}, ErrClosed
-	}
-	return Lease{}, ErrNoPeer
 }
 
 // Peer returns the peer that is leased.
@@ -73,29 +78,31 @@ func (l *Lease) Release(o Outcome) {
 	opts := &e.table.opts
 	switch o {
 	case OutcomeOK:
-		p.pardon()
+		p.served(opts.Now)
 	case OutcomeConnectFailed, OutcomeConnectTimeout:
 		if int(p.failures.Add(1)) >= opts.Ejection.Fails {
-			e.table.eject(p)
+			e.table.eject(p, l.slot)
 		}
 	case OutcomeResetEarly:
 		if int(p.resets.Add(1)) >= opts.Ejection.Fails {
-			e.table.eject(p)
+			e.table.eject(p, l.slot)
 		}
 	case OutcomeNeutral:
 	}
-	p.give(l.slot, opts.MaxConns)
+	p.tally(l.slot).give()
 	e.leave(l.slot)
 }
 
 // eject passes a peer over for a while, unless no other peer could be picked instead.
-func (t *Table) eject(p *Peer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (t *Table) eject(p *Peer, slot int) {
+	t.ejection.Lock()
+	defer t.ejection.Unlock()
 	if p.ejected(t.opts.Now) {
 		return
 	}
-	others := slices.ContainsFunc(t.current.Load().candidates, func(c candidate) bool {
+	e := t.enter(slot)
+	defer e.leave(slot)
+	others := slices.ContainsFunc(e.candidates, func(c candidate) bool {
 		return c.peer != p && !c.peer.ejected(t.opts.Now)
 	})
 	if !others {

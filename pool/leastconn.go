@@ -11,7 +11,8 @@ func (e *epoch) leastLoaded(r Request) *Peer {
 	if n > exactLimit {
 		return e.twoChoices(r)
 	}
-	start := int(uint64(t.ties[r.Slot].n.Add(1)) % uint64(n))
+	start := int(uint32(t.ties[r.Slot].n.Add(1)) % uint32(n))
+	simple := len(r.Exclude) == 0 && t.opts.MaxConns == 0
 	for {
 		var best *candidate
 		var bestRank int
@@ -22,19 +23,25 @@ func (e *epoch) leastLoaded(r Request) *Peer {
 			if at++; at == n {
 				at = 0
 			}
-			rank := e.rank(c, r.Exclude)
+			rank := rankGood
+			if !simple || !c.proven || c.peer.until.Load() != 0 {
+				rank = e.rank(c, r.Exclude)
+			}
 			if rank == rankNever || best != nil && rank > bestRank {
 				continue
 			}
-			load := c.peer.active.sum() + 1
+			load := c.tally.active() + 1
 			if best == nil || rank < bestRank || load*best.weight < bestLoad*c.weight {
 				best, bestRank, bestLoad = c, rank, load
+				if load == 1 && rank == rankGood && c.weight == e.heaviest {
+					break // nothing is less loaded
+				}
 			}
 		}
 		if best == nil {
 			return nil
 		}
-		if best.peer.take(r.Slot, t.opts.MaxConns) {
+		if best.peer.tally(r.Slot).take(t.opts.MaxConns) {
 			return best.peer
 		}
 	}
@@ -52,10 +59,10 @@ func (e *epoch) twoChoices(r Request) *Peer {
 	}
 	a, b := &e.candidates[i], &e.candidates[j]
 	if e.rank(b, r.Exclude) == rankGood &&
-		(e.rank(a, r.Exclude) != rankGood || (b.peer.active.sum()+1)*a.weight < (a.peer.active.sum()+1)*b.weight) {
+		(e.rank(a, r.Exclude) != rankGood || (b.peer.Active()+1)*a.weight < (a.peer.Active()+1)*b.weight) {
 		a = b
 	}
-	if e.rank(a, r.Exclude) == rankGood && a.peer.take(r.Slot, e.table.opts.MaxConns) {
+	if e.rank(a, r.Exclude) == rankGood && a.peer.tally(r.Slot).take(e.table.opts.MaxConns) {
 		return a.peer
 	}
 	return e.scan(r, int(i))

@@ -28,76 +28,75 @@ func (h Health) String() string {
 
 // Peer is one address and its runtime state, shared by every epoch that lists it. It is alive while at least one
 // epoch that is not yet freed lists it.
+//
+// Its leases are counted per slot only where no pick compares them. Under leastconn and MaxConns one tally serves all
+// slots, for a sum would read a line per slot and peer at every pick, and a limit would not be exact.
 type Peer struct {
-	addr   netip.AddrPort
-	active counters      // leases held
-	total  counters      // leases ever given
-	held   atomic.Int64  // leases held, exact at every moment; kept only under MaxConns
-	newest atomic.Uint64 // id of the newest epoch that lists it
-	health atomic.Uint32
+	tallies []tally
 	passive
-
-	listings int // epochs that list it and are not freed; guarded by Table.mu
-}
-
-func newPeer(addr netip.AddrPort, slots int) *Peer {
-	return &Peer{addr: addr, active: make(counters, slots), total: make(counters, slots)}
+	health   atomic.Uint32
+	newest   atomic.Uint64 // id of the newest epoch that lists it
+	addr     netip.AddrPort
+	listings int     // epochs that list it and are not freed; guarded by Table.mu
+	_        [8]byte // up to a multiple of the cache line
 }
 
 // Addr returns the address, with IPv4 never in its IPv6-mapped form.
 func (p *Peer) Addr() netip.AddrPort { return p.addr }
 
-// Active returns the number of leases held.
-func (p *Peer) Active() int64 { return p.active.sum() }
+// Active returns the number of leases held. It is exact at rest, and never negative.
+func (p *Peer) Active() int64 {
+	var n int64
+	for i := range p.tallies {
+		n += p.tallies[i].active()
+	}
+	return n
+}
 
 // Total returns the number of leases ever given.
-func (p *Peer) Total() uint64 { return uint64(p.total.sum()) }
+func (p *Peer) Total() uint64 {
+	var n int64
+	for i := range p.tallies {
+		n += p.tallies[i].started.Load()
+	}
+	return uint64(n)
+}
 
 // Health returns the last word of the check.
 func (p *Peer) Health() Health { return Health(p.health.Load()) }
 
-// take adds a lease, unless the limit forbids it.
-func (p *Peer) take(slot, limit int) bool {
-	if limit > 0 {
-		for {
-			n := p.held.Load()
-			if n >= int64(limit) {
-				return false
-			}
-			if p.held.CompareAndSwap(n, n+1) {
-				break
-			}
-		}
-	}
-	p.active[slot].n.Add(1)
-	p.total[slot].n.Add(1)
-	return true
-}
-
-// give takes a lease back.
-func (p *Peer) give(slot, limit int) {
-	if p.active[slot].n.Add(-1) < 0 {
-		panic("pool: peer " + p.addr.String() + " has fewer than zero sessions")
-	}
-	if limit > 0 {
-		p.held.Add(-1)
-	}
-}
-
-func (p *Peer) full(limit int) bool { return limit > 0 && p.held.Load() >= int64(limit) }
+// tally returns where the leases of a slot are counted.
+func (p *Peer) tally(slot int) *tally { return &p.tallies[min(slot, len(p.tallies)-1)] }
 
 // passive is what the outcomes of leases tell about a peer: failures in a row, and the ejection that follows.
 type passive struct {
+	until     atomic.Int64 // Unix nanoseconds of the end of the ejection; 0 is none
 	failures  atomic.Int32 // failed connects in a row
 	resets    atomic.Int32 // sessions in a row that the peer reset before its first byte
 	ejections atomic.Int32 // ejections in a row
-	until     atomic.Int64 // Unix nanoseconds of the end of the ejection; 0 is none
 }
 
-// ejected says whether an ejection is in force. It reads the clock only if one was set.
-func (p *passive) ejected(now func() time.Time) bool {
+func (p *passive) ejected(now func() time.Time) bool { return p.ejectedUntil(now) != 0 }
+
+// ejectedUntil returns the end of the ejection that is in force, or 0. It reads the clock only if one was set.
+func (p *passive) ejectedUntil(now func() time.Time) int64 {
 	u := p.until.Load()
-	return u != 0 && now().UnixNano() < u
+	if u != 0 && now().UnixNano() >= u {
+		return 0
+	}
+	return u
+}
+
+// served notes a session that ended well. It says nothing of connects (see Lease.Connected), and one that ends during an
+// ejection does not end that: it began before, or had no other peer.
+func (p *passive) served(now func() time.Time) {
+	if p.resets.Load() != 0 {
+		p.resets.Store(0)
+	}
+	if (p.ejections.Load() != 0 || p.until.Load() != 0) && !p.ejected(now) {
+		p.ejections.Store(0)
+		p.until.Store(0)
+	}
 }
 
 // pardon forgets failures and ejections. It writes only what is not yet zero, for the lines are shared.

@@ -46,7 +46,7 @@ const (
 func (e *epoch) rank(c *candidate, exclude []netip.AddrPort) int {
 	opts := &e.table.opts
 	switch {
-	case len(exclude) > 0 && slices.Contains(exclude, c.peer.addr), c.peer.full(opts.MaxConns):
+	case len(exclude) > 0 && slices.Contains(exclude, c.peer.addr), c.tally.full(opts.MaxConns):
 		return rankNever
 	case c.peer.ejected(opts.Now):
 		return rankEjected
@@ -85,7 +85,7 @@ func (e *epoch) scan(r Request, from int) *Peer {
 		if best < 0 {
 			return nil
 		}
-		if p := e.candidates[best].peer; p.take(r.Slot, e.table.opts.MaxConns) {
+		if p := e.candidates[best].peer; p.tally(r.Slot).take(e.table.opts.MaxConns) {
 			return p
 		}
 	}

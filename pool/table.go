@@ -25,7 +25,7 @@ type Options struct {
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
 	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
 	Now      func() time.Time // nil is time.Now
-	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed
+	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed; the address may be back by then, as another Peer
 	Ejection Ejection         // zero fields take their defaults
 }
 
@@ -41,8 +41,12 @@ type Table struct {
 	opts      Options
 	reclaimer *Reclaimer
 	current   atomic.Pointer[epoch]
-	turn      atomic.Uint64 // roundrobin: the next turn; it survives epochs
-	ties      counters      // leastconn: where each slot begins to look
+	ties      counters  // leastconn: where each slot begins to look
+	tallies   int       // per peer
+	_         [128]byte // what readers read stays apart from what they write
+	turn      counter   // roundrobin: the next turn; it survives epochs
+
+	ejection sync.Mutex // two peers at once must not each be ejected for the other's sake
 
 	mu        sync.Mutex // writers; never taken by Acquire and Release
 	lastID    uint64
@@ -69,7 +73,10 @@ func New(opts Options, r *Reclaimer) *Table {
 	if opts.Ejection.Max == 0 {
 		opts.Ejection.Max = 60 * time.Second
 	}
-	t := &Table{opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), ties: make(counters, opts.Slots)}
+	t := &Table{opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), ties: make(counters, opts.Slots), tallies: 1}
+	if opts.Policy == RoundRobin && opts.MaxConns == 0 {
+		t.tallies = opts.Slots
+	}
 	t.current.Store(t.newEpoch(nil, CauseConfig))
 	return t
 }
@@ -119,7 +126,7 @@ func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
 		return false
 	}
 	p.health.Store(uint32(h))
-	if now := t.current.Load(); p.newest.Load() == now.id {
+	if now := t.current.Load(); !now.closed && p.newest.Load() == now.id {
 		t.publish(t.newEpoch(now.members, CauseHealth))
 	}
 	return true
@@ -134,7 +141,8 @@ func (t *Table) Peer(addr netip.AddrPort) *Peer {
 
 // Serves says whether the newest epoch lists the peer and its check does not call it down.
 func (t *Table) Serves(p *Peer) bool {
-	return p.newest.Load() >= t.current.Load().id && p.Health() != HealthDown
+	now := t.current.Load() // it may be retired and freed here, but id and closed stay
+	return !now.closed && p.newest.Load() >= now.id && p.Health() != HealthDown
 }
 
 // Selectable returns the number of peers of the newest epoch that may be picked: with weight, and not down.
@@ -207,14 +215,14 @@ func (t *Table) Status() Status {
 		ps := PeerStatus{Addr: addr, State: "draining", Health: p.Health(), Active: p.Active(), Total: p.Total()}
 		if i, ok := now.lists(addr); ok {
 			m := now.members[i]
-			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, m.Weight, m.Tier, m.Sources
+			ejectedUntil := p.ejectedUntil(t.opts.Now)
+			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, m.Weight, m.Tier, slices.Clone(m.Sources)
 			ps.State = "up"
 			switch {
 			case ps.Health == HealthDown:
 				ps.State = "down"
-			case p.ejected(t.opts.Now):
-				ps.State = "ejected"
-				ps.EjectedUntil = time.Unix(0, p.until.Load())
+			case ejectedUntil != 0:
+				ps.State, ps.EjectedUntil = "ejected", time.Unix(0, ejectedUntil)
 			case t.opts.Checked && ps.Health == HealthUnknown:
 				ps.State = "unknown"
 			}
