@@ -106,12 +106,9 @@ func listenHost(host string) (a netip.Addr, why string) {
 
 // overlaps tells that the kernel will not bind both. A wildcard takes every address, that of IPv6 those of IPv4 too.
 func (e Endpoint) overlaps(other Endpoint) bool {
-	if e.Network != other.Network || e.Addr.Port() != other.Addr.Port() {
-		return false
-	}
 	a, b := e.Addr.Addr(), other.Addr.Addr()
-	covers := func(a, b netip.Addr) bool { return a.IsUnspecified() && (a.Is6() || b.Is4()) }
-	return a == b || covers(a, b) || covers(b, a)
+	covers := func(a, b netip.Addr) bool { return a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) }
+	return e.Network == other.Network && e.Addr.Port() == other.Addr.Port() && (covers(a, b) || covers(b, a))
 }
 
 // adminAddress reads where the admin API listens. There are no tokens in this version, so it stays on this host.

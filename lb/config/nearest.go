@@ -2,7 +2,7 @@ package config
 
 // nearest gives the word that s was probably meant to be; "" if none is near.
 func nearest(s string, words []string) string {
-	if len(s) > 63 {
+	if len(s) > 63 || len(words) > 1000 { // a courtesy must not cost seconds
 		return ""
 	}
 	best, least := "", 1+min(3, (len(s)+1)/3)

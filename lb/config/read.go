@@ -36,7 +36,7 @@ func readResolvers(c *Config, v value) {
 }
 
 func readResolver(v value, r *Resolver) {
-	if readTable(v, resolverKeys, r) && r.AttemptTimeout > r.Deadline {
+	if readTable(v, resolverKeys, r) && v.sound("attempt_timeout", "deadline") && r.AttemptTimeout > r.Deadline {
 		v.written("deadline", "attempt_timeout").fail("found attempt_timeout %s above deadline %s, expected at most as much",
 			brief(r.AttemptTimeout), brief(r.Deadline))
 	}
@@ -137,7 +137,7 @@ func readBackends(p *Pool, v value) {
 }
 
 func checkBackend(v value, b Backend) {
-	if b.MinRefresh > b.MaxRefresh {
+	if v.sound("min_refresh", "max_refresh") && b.MinRefresh > b.MaxRefresh {
 		v.written("max_refresh", "min_refresh").fail("found min_refresh %s above max_refresh %s, expected at most as much",
 			brief(b.MinRefresh), brief(b.MaxRefresh))
 	}
@@ -176,12 +176,11 @@ func readCheck(p *Pool, v value) {
 	if !readTable(v, checkKeys, &c) {
 		return
 	}
-	if v.has("fast_interval") {
-		if c.FastInterval > c.Interval {
-			v.written("fast_interval").fail("found %s above interval %s, expected at most as much", brief(c.FastInterval), brief(c.Interval))
-		}
-	} else {
+	switch {
+	case !v.has("fast_interval"):
 		c.FastInterval = min(c.FastInterval, c.Interval)
+	case v.sound("interval", "fast_interval") && c.FastInterval > c.Interval:
+		v.written("fast_interval").fail("found %s above interval %s, expected at most as much", brief(c.FastInterval), brief(c.Interval))
 	}
 	p.Check = &c
 }
@@ -219,13 +218,16 @@ func (s *source) checkNames(c *Config) {
 	}
 }
 
+// check looks for a name in the sorted names.
 func (r reference) check(what string, names []string) {
+	if _, found := slices.BinarySearch(names, r.name); found {
+		return
+	}
 	switch near := nearest(r.name, names); {
-	case slices.Contains(names, r.name):
 	case near != "":
 		r.fail("found %s, there is no such %s, did you mean %q?", r.found(), what, near)
-	case len(names) == 0:
-		r.fail("found %s, there is no such %s, expected a [%s.NAME] table", r.found(), what, what)
+	case len(names) == 0 || len(names) > 20:
+		r.fail("found %s, there is no such %s, expected the name of a [%s.NAME] table", r.found(), what, what)
 	default:
 		r.fail("found %s, there is no such %s, expected %s", r.found(), what, choice(names))
 	}
@@ -238,12 +240,18 @@ func (s *source) checkListens(c *Config) {
 		admin := value{path: "admin.listen", src: s}
 		bounds = append([]bound{{admin, Endpoint{"tcp", addr}}}, bounds...)
 	}
-	for i, b := range bounds {
-		for _, a := range bounds[:i] {
-			if a.overlaps(b.Endpoint) {
-				b.fail("found %s, which overlaps %s of %s%s, expected each address once", b.Endpoint, a.Endpoint, a.path, a.at)
-				break
-			}
+	type port struct {
+		network string
+		number  uint16
+	}
+	taken := make(map[port][]bound)
+	for _, b := range bounds {
+		p := port{b.Network, b.Addr.Port()}
+		if i := slices.IndexFunc(taken[p], func(a bound) bool { return a.overlaps(b.Endpoint) }); i >= 0 {
+			a := taken[p][i]
+			b.fail("found %s, which overlaps %s of %s%s, expected each address once", b.Endpoint, a.Endpoint, a.path, a.at)
+			continue
 		}
+		taken[p] = append(taken[p], b)
 	}
 }

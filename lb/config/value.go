@@ -49,7 +49,14 @@ type source struct {
 	resolverRef  []reference
 	poolRef      []reference
 	listens      []bound
-	adminWritten bool // listens has the address of the admin API
+	adminWritten bool          // listens has the address of the admin API
+	bad          map[spot]bool // the values that have a problem
+}
+
+// spot identifies a value.
+type spot struct {
+	place
+	path string
 }
 
 // reference is a name that must be defined somewhere.
@@ -68,6 +75,10 @@ func (v value) fail(format string, args ...any) {
 		}
 	}
 	v.src.problems = append(v.src.problems, p)
+	if v.src.bad == nil {
+		v.src.bad = make(map[spot]bool)
+	}
+	v.src.bad[spot{v.at, v.path}] = true
 }
 
 // unexpected says what was found and what may stand there.
@@ -100,7 +111,7 @@ func (v value) found() string {
 	}
 }
 
-// child is a value inside v, written at the same place unless said otherwise.
+// child is a value inside v, at the same place until it is located.
 func (v value) child(key string, raw any) value {
 	path := showKey(key)
 	if v.path != "" {
@@ -144,6 +155,17 @@ func (v value) written(names ...string) value {
 	return v
 }
 
+// sound tells that none of the named entries has a problem, so that rules about several of them make sense.
+func (v value) sound(names ...string) bool {
+	t, _ := v.raw.(map[string]value)
+	for _, name := range names {
+		if e, ok := t[name]; ok && v.src.bad[spot{e.at, e.path}] {
+			return false
+		}
+	}
+	return true
+}
+
 func (v value) has(name string) bool {
 	t, _ := v.raw.(map[string]value)
 	_, ok := t[name]
@@ -153,7 +175,9 @@ func (v value) has(name string) bool {
 // tables gives the elements of a list of tables.
 func (v value) tables(what string) []value {
 	l, ok := v.raw.([]value)
-	switch {
+	switch _, one := v.raw.(map[string]value); {
+	case one:
+		v.fail("found one table, expected a list of them: %s", what)
 	case !ok:
 		v.unexpected("%s tables", what)
 	case len(l) == 0:
@@ -257,25 +281,18 @@ func (v value) duration(dst *time.Duration, low time.Duration, word string) {
 	if word != "" {
 		or = fmt.Sprintf(", or %q", word)
 	}
-	s, ok := v.raw.(string)
-	if ok && word != "" && s == word {
-		*dst = 0
-		return
-	}
-	if !ok || s == "" || s[len(s)-1] <= '9' { // ParseDuration takes a bare 0
-		v.unexpected(`a duration with its unit, such as "30s"%s`, or)
-		return
-	}
+	s, isText := v.raw.(string)
 	d, err := time.ParseDuration(s)
-	if err != nil {
+	switch {
+	case isText && word != "" && s == word:
+		*dst = 0
+	case !isText || err != nil || s[len(s)-1] <= '9': // ParseDuration takes a bare 0
 		v.unexpected(`a duration with its unit (ms, s, m, h), such as "30s"%s`, or)
-		return
-	}
-	if d < low || d > maxDuration {
+	case d < low || d > maxDuration:
 		v.unexpected("a duration from %s to %s%s", brief(low), brief(maxDuration), or)
-		return
+	default:
+		*dst = d
 	}
-	*dst = d
 }
 
 // brief is d as people write it: 1h, not 1h0m0s.
