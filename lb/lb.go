@@ -128,10 +128,11 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	var errs []error
 	for _, c := range s.conf.Listeners {
+		bound := &limit{max: int64(c.MaxConns)}
 		for _, at := range c.Listen {
 			l := &listener{
 				name: c.Name, conf: c, pool: byName[c.Pool], log: s.log, access: s.conf.Log.Access != "off",
-				slots: s.slots, ids: &s.ids, live: newRegistry(s.slots),
+				slots: s.slots, ids: &s.ids, limit: bound, live: newRegistry(s.slots),
 			}
 			if err := l.open(ctx, at); err != nil {
 				errs = append(errs, err)
@@ -202,7 +203,8 @@ func (s *Server) awaitAnswers(ctx context.Context) {
 	}
 }
 
-// awaitReady says so when every pool has a peer to offer; if that takes long, it says what is missing, once.
+// awaitReady says so when every pool has a peer to offer; if that takes long, it says what is missing, once, and looks
+// less often.
 func (s *Server) awaitReady(ctx context.Context) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
@@ -218,6 +220,7 @@ func (s *Server) awaitReady(ctx context.Context) {
 		}
 		if !told && time.Since(since) > time.Second {
 			told = true
+			tick.Reset(20 * poll)
 			for _, reason := range why {
 				s.log.Warn("not ready", "reason", reason)
 			}
@@ -241,7 +244,7 @@ func (s *Server) shutdown() {
 	s.pause(s.conf.ShutdownTimeout, func() bool { return s.active() == 0 })
 	cut := 0
 	for _, l := range s.listeners {
-		cut += l.live.kill(end.Shutdown, func(netip.AddrPort) bool { return true })
+		cut += l.live.killAll(end.Shutdown)
 	}
 	for _, l := range s.listeners {
 		l.wait()
@@ -298,7 +301,7 @@ func (s *Server) killPeer(p *livePool, w end.Word, addr netip.AddrPort) int {
 	n := 0
 	for _, l := range s.listeners {
 		if l.pool == p {
-			n += l.live.kill(w, func(a netip.AddrPort) bool { return a == addr })
+			n += l.live.killPeer(w, addr)
 		}
 	}
 	return n

@@ -28,6 +28,7 @@ type listener struct {
 	access bool // one line for each session
 	slots  int
 	ids    *atomic.Uint64
+	limit  *limit // shared by the addresses of one listener
 	live   *registry
 
 	active   atomic.Int64
@@ -80,14 +81,39 @@ func (l *listener) acceptFailed(reason string) {
 	}
 }
 
-// admit counts a session in, or refuses it at max_conns.
+// limit bounds the sessions of one listener.
+type limit struct {
+	max  int64 // 0 is none
+	held atomic.Int64
+}
+
+func (m *limit) take() bool {
+	for {
+		n := m.held.Load()
+		if m.max > 0 && n >= m.max {
+			return false
+		}
+		if m.held.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (m *limit) give() { m.held.Add(-1) }
+
+// admit takes a place for a session, or refuses it at max_conns. Whoever is admitted departs.
 func (l *listener) admit() bool {
-	l.total.Add(1)
-	if n := l.active.Add(1); l.conf.MaxConns > 0 && n > int64(l.conf.MaxConns) {
+	if !l.limit.take() {
 		l.rejected.add("max_conns")
 		return false
 	}
+	l.active.Add(1)
 	return true
+}
+
+func (l *listener) depart() {
+	l.active.Add(-1)
+	l.limit.give()
 }
 
 func (l *listener) trip(client, local netip.AddrPort) trip {
@@ -97,14 +123,15 @@ func (l *listener) trip(client, local netip.AddrPort) trip {
 
 // serve takes over an accepted connection. It does not block.
 func (l *listener) serve(c *net.TCPConn) {
+	l.total.Add(1)
 	s := &tcpSession{trip: l.trip(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()))}
-	s.Options = relay.Options{
-		ConnectTimeout: l.pool.conf.ConnectTimeout, IdleTimeout: l.conf.IdleTimeout, HalfCloseTimeout: l.conf.HalfCloseTimeout,
-	}
 	if !l.admit() {
 		sock.Abort(c)
 		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
 		return
+	}
+	s.Options = relay.Options{
+		ConnectTimeout: l.pool.conf.ConnectTimeout, IdleTimeout: l.conf.IdleTimeout, HalfCloseTimeout: l.conf.HalfCloseTimeout,
 	}
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
 	l.serving.Go(func() { s.Run(c, s) })
@@ -131,40 +158,47 @@ func (l *listener) wait() {
 	}
 }
 
-// udpFlow is one UDP flow: a trip and the flow that carries it.
+// udpFlow is one UDP flow: a trip and the flow that carries it. It counts as a session once it has its socket; a datagram
+// for which no flow can be made is counted as dropped, and that is all, for a flood of them must cost nothing more.
 type udpFlow struct {
 	trip
 	*flow.Flow
-	registered bool
+	began bool
 }
 
 // openFlow admits a new flow; nil drops its datagram.
 func (l *listener) openFlow(f *flow.Flow) flow.Director {
-	s := &udpFlow{trip: l.trip(f.Client, f.Local), Flow: f}
 	if !l.admit() {
-		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
 		return nil
 	}
-	return s
+	return &udpFlow{trip: l.trip(f.Client, f.Local), Flow: f}
 }
 
 func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
 
 // Connected registers the flow: from now on it can be cut.
 func (s *udpFlow) Connected() {
-	s.trip.Connected()
-	s.registered = true
-	s.listener.live.enter(s.slot, s)
+	l := s.listener
+	s.reached()
+	s.began = true
+	l.total.Add(1)
+	l.live.enter(s.slot, s)
+	l.live.settle(s.slot, s, s.peer.Addr(), func() bool { return true })
+	if w := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
+		s.Kill(w)
+	}
 }
 
 // Fit tells whether the peer still serves: listed by the newest epoch and not down.
-func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer.Load()) }
+func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer) }
 
-// Done is told by the flow that its socket is closed.
+// Done is told by the flow that its socket is closed, or that it never had one.
 func (s *udpFlow) Done(w end.Word) {
-	if s.registered {
-		s.listener.live.leave(s.slot, s)
+	l := s.listener
+	if s.began {
+		l.live.leave(s.slot, s)
+		in, out := s.moved()
+		s.finish(w, in, out, 0, s.Upstream())
 	}
-	in, out := s.moved()
-	s.finish(w, in, out, 0, s.Upstream())
+	l.depart()
 }

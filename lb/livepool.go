@@ -28,12 +28,21 @@ type livePool struct {
 
 	counts sync.Map // netip.AddrPort -> *peerCount
 
-	mu      sync.Mutex
-	watches map[netip.AddrPort]*check.Watch
-	passing map[netip.AddrPort]bool        // the last word of each check
-	drains  map[netip.AddrPort]*time.Timer // drain_timeout of each removed peer
-	closed  bool
+	mu     sync.Mutex
+	checks map[netip.AddrPort]*peerCheck
+	drains map[netip.AddrPort]*drain // removed peers under drain_timeout
+	had    bool                      // there was a peer to offer, as last logged
+	closed bool
 }
+
+// peerCheck is the check of one peer and its last word.
+type peerCheck struct {
+	watch *check.Watch
+	up    bool
+}
+
+// drain is the time that is left to the sessions of one removed peer.
+type drain struct{ timer *time.Timer }
 
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
 type peerCount struct{ ended [end.Count]atomic.Uint64 }
@@ -45,17 +54,12 @@ func newLivePool(conf config.Pool, slots int, r *pool.Reclaimer, hub *check.Hub,
 	}
 	p := &livePool{
 		conf: conf, log: log.With("pool", conf.Name), hub: hub,
-		watches: make(map[netip.AddrPort]*check.Watch), passing: make(map[netip.AddrPort]bool),
-		drains: make(map[netip.AddrPort]*time.Timer),
+		checks: make(map[netip.AddrPort]*peerCheck), drains: make(map[netip.AddrPort]*drain),
 	}
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, OnGone: p.gone,
 	}, r)
-	var passing func(netip.AddrPort) bool
-	if conf.Check != nil {
-		passing = p.isPassing
-	}
-	p.members = newMembers(conf.Backends, p.log, passing, p.publish)
+	p.members = newMembers(conf.Backends, p.log, p.isPassing, p.publish)
 	return p, nil
 }
 
@@ -73,10 +77,7 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 		"added", addrs(diff.Added), "removed", addrs(diff.Removed), "reweighted", addrs(diff.Reweighted))
 	p.mu.Lock()
 	for _, addr := range diff.Added {
-		if t := p.drains[addr]; t != nil {
-			t.Stop()
-			delete(p.drains, addr)
-		}
+		p.stopDrainLocked(addr)
 		p.watchLocked(addr)
 	}
 	var cut []netip.AddrPort
@@ -86,97 +87,161 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 			cut = append(cut, addr)
 		case "drain":
 			if p.conf.DrainTimeout > 0 && !p.closed {
-				p.drains[addr] = time.AfterFunc(p.conf.DrainTimeout, func() { p.drained(addr) })
+				d := new(drain)
+				d.timer = time.AfterFunc(p.conf.DrainTimeout, func() { p.drained(addr, d) })
+				p.drains[addr] = d
 			}
 		}
 	}
+	p.tellLocked()
 	p.mu.Unlock()
 	for _, addr := range cut {
-		p.kill(end.PeerRemoved, addr)
+		p.cut(end.PeerRemoved, addr)
+	}
+}
+
+// tellLocked says when the last peer to offer is lost, and when there is one again.
+func (p *livePool) tellLocked() {
+	n := p.table.Selectable()
+	switch {
+	case p.closed || (n > 0) == p.had:
+		return
+	case n == 0:
+		p.log.Warn("no peer left")
+	default:
+		p.log.Info("peers to offer", "peers", n)
+	}
+	p.had = n > 0
+}
+
+// cut closes the sessions on a peer, those on old epochs included.
+func (p *livePool) cut(w end.Word, addr netip.AddrPort) {
+	if n := p.kill(w, addr); n > 0 {
+		p.log.Info("sessions closed", "peer", addr.String(), "end", w.String(), "sessions", n)
+	}
+}
+
+// unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not.
+func (p *livePool) unwanted(peer *pool.Peer) end.Word {
+	if p.conf.On.Dead == "close" && peer.Health() == pool.HealthDown {
+		return end.PeerDead
+	}
+	if p.table.Lists(peer) {
+		return end.None
+	}
+	switch p.conf.On.Removed {
+	case "close":
+		return end.PeerRemoved
+	case "drain":
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.conf.DrainTimeout > 0 && p.drains[peer.Addr()] == nil {
+			return end.Drained
+		}
+	}
+	return end.None
+}
+
+func (p *livePool) stopDrainLocked(addr netip.AddrPort) {
+	if d := p.drains[addr]; d != nil {
+		d.timer.Stop()
+		delete(p.drains, addr)
 	}
 }
 
 // drained ends what is left on a removed peer when drain_timeout runs out.
-func (p *livePool) drained(addr netip.AddrPort) {
+func (p *livePool) drained(addr netip.AddrPort, d *drain) {
 	p.mu.Lock()
-	_, due := p.drains[addr] // gone if the peer came back meanwhile
-	delete(p.drains, addr)
+	due := p.drains[addr] == d // not if the peer came back meanwhile
+	if due {
+		delete(p.drains, addr)
+	}
 	p.mu.Unlock()
 	if due {
-		p.kill(end.Drained, addr)
+		p.cut(end.Drained, addr)
 	}
 }
 
 // watchLocked starts the check of an address that has none.
 func (p *livePool) watchLocked(addr netip.AddrPort) {
-	c := p.conf.Check
-	if c == nil || p.closed || p.watches[addr] != nil {
+	conf := p.conf.Check
+	if conf == nil || p.closed || p.checks[addr] != nil {
 		return
 	}
-	w, err := p.hub.Watch(addr, check.Options{
-		Kind: c.Kind, Interval: c.Interval, Timeout: c.Timeout, FastInterval: c.FastInterval,
-		Fall: c.Fall, Rise: c.Rise, RefusedIsDown: c.RefusedIsDown,
-	}, func(s check.State) { p.checked(addr, s) })
+	c := new(peerCheck)
+	var err error
+	c.watch, err = p.hub.Watch(addr, check.Options{
+		Kind: conf.Kind, Interval: conf.Interval, Timeout: conf.Timeout, FastInterval: conf.FastInterval,
+		Fall: conf.Fall, Rise: conf.Rise, RefusedIsDown: conf.RefusedIsDown,
+	}, func(s check.State) { p.checked(addr, c, s) })
 	if err != nil {
 		p.log.Error("no check", "peer", addr.String(), "error", err)
 		return
 	}
-	p.watches[addr] = w
+	p.checks[addr] = c
 }
 
-// checked takes a change of a check's word.
-func (p *livePool) checked(addr netip.AddrPort, s check.State) {
+// checked takes a change of a check's word. The peer stops to be picked before its sessions are cut.
+func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	health, word := pool.HealthDown, "down"
 	if s.Up {
 		health, word = pool.HealthUp, "up"
 	}
 	p.mu.Lock()
-	was := p.passing[addr]
-	p.passing[addr] = s.Up
+	if p.checks[addr] != c { // the peer is gone
+		p.mu.Unlock()
+		return
+	}
+	c.up = s.Up
 	p.mu.Unlock()
 	p.table.SetHealth(addr, health)
 	p.log.Info("peer "+word, "peer", addr.String(), "reason", s.Last.Reason, "detail", s.Last.Detail, "latency", s.Last.Latency)
-	if was && !s.Up && p.conf.On.Dead == "close" {
-		if n := p.kill(end.PeerDead, addr); n > 0 {
-			p.log.Info("sessions closed", "peer", addr.String(), "end", end.PeerDead.String(), "sessions", n)
-		}
+	p.mu.Lock()
+	p.tellLocked()
+	p.mu.Unlock()
+	if !s.Up && p.conf.On.Dead == "close" {
+		p.cut(end.PeerDead, addr)
 	}
 }
 
 func (p *livePool) isPassing(addr netip.AddrPort) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.passing[addr]
+	c := p.checks[addr]
+	return c != nil && c.up
 }
 
-// poke asks for an early probe: a connect has just failed.
-func (p *livePool) poke(addr netip.AddrPort) {
+// failed asks for an early probe: a connect has just failed.
+func (p *livePool) failed(addr netip.AddrPort) {
 	p.mu.Lock()
-	w := p.watches[addr]
+	c := p.checks[addr]
 	p.mu.Unlock()
-	if w != nil {
-		w.Poke()
+	if c != nil {
+		c.watch.Poke()
 	}
 }
 
 // gone is called by the reclaimer when no live epoch lists the peer. The address may have come back as another peer
-// meanwhile; then it gets a check of its own, whose first word it needs.
+// meanwhile; then that needs a check of its own, whose first word it must hear.
 func (p *livePool) gone(peer *pool.Peer) {
 	addr := peer.Addr()
-	p.log.Info("peer gone", "peer", addr.String(), "sessions", peer.Total())
-	again := p.table.Peer(addr) != nil
 	p.mu.Lock()
-	w := p.watches[addr]
-	delete(p.watches, addr)
-	delete(p.passing, addr)
+	again := p.table.Peer(addr) != nil // asked under the lock: publish waits for it before it looks for a check
+	c := p.checks[addr]
+	delete(p.checks, addr)
 	if again {
 		p.watchLocked(addr)
 	} else {
+		p.stopDrainLocked(addr)
 		p.counts.Delete(addr)
 	}
+	closed := p.closed
 	p.mu.Unlock()
-	if w != nil {
-		w.Close()
+	if c != nil {
+		c.watch.Close()
+	}
+	if !closed {
+		p.log.Info("peer gone", "peer", addr.String(), "sessions", peer.Total())
 	}
 }
 
@@ -193,15 +258,14 @@ func (p *livePool) close() {
 	p.members.close()
 	p.mu.Lock()
 	p.closed = true
-	watches := p.watches
-	p.watches = make(map[netip.AddrPort]*check.Watch)
-	for addr, t := range p.drains {
-		t.Stop()
-		delete(p.drains, addr)
+	checks := p.checks
+	p.checks = make(map[netip.AddrPort]*peerCheck)
+	for addr := range p.drains {
+		p.stopDrainLocked(addr)
 	}
 	p.mu.Unlock()
-	for _, w := range watches {
-		w.Close()
+	for _, c := range checks {
+		c.watch.Close()
 	}
 	p.table.Close()
 }

@@ -18,7 +18,7 @@ import (
 type members struct {
 	log     *slog.Logger
 	publish func([]pool.Member, pool.Cause) // called with mu held, so that epochs appear in the order of the answers
-	passing func(netip.AddrPort) bool       // a check vouches for the address; nil without checks
+	passing func(netip.AddrPort) bool       // a check vouches for the address
 
 	mu       sync.Mutex
 	backends []*backend
@@ -32,7 +32,25 @@ type backend struct {
 	conf   config.Backend
 	source string // how status names it: host:port
 	sets   map[dnswatch.Type]*rrset
-	state  map[dnswatch.Type]string // last logged state of each set
+	state  map[dnswatch.Type]setState
+}
+
+// setState is the last answer for a set as people are told of it.
+type setState struct {
+	kind     dnswatch.Kind
+	filtered string // addresses that allow_answers forbids
+	err      string // of a failure; its words differ from time to time without being news
+}
+
+func (s setState) String() string {
+	text := s.kind.String()
+	if s.filtered != "" {
+		text += ", not in allow_answers: " + s.filtered
+	}
+	if s.err != "" {
+		text += ", " + s.err
+	}
+	return text
 }
 
 func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.AddrPort) bool, publish func([]pool.Member, pool.Cause)) *members {
@@ -40,7 +58,7 @@ func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.Addr
 	for _, c := range conf {
 		m.backends = append(m.backends, &backend{
 			conf: c, source: fmt.Sprintf("%s:%d", c.Host, c.Port),
-			sets: make(map[dnswatch.Type]*rrset), state: make(map[dnswatch.Type]string),
+			sets: make(map[dnswatch.Type]*rrset), state: make(map[dnswatch.Type]setState),
 		})
 	}
 	return m
@@ -111,29 +129,43 @@ func (m *members) take(b *backend, typ dnswatch.Type, a dnswatch.Answer) {
 
 // note logs a change of a set's state, once; the same state again is silent.
 func (m *members) note(b *backend, typ dnswatch.Type, a dnswatch.Answer, filtered []netip.Addr) {
-	state := a.Kind.String()
+	state := setState{kind: a.Kind}
 	if len(filtered) > 0 {
-		state += fmt.Sprint(" filtered ", filtered)
+		state.filtered = fmt.Sprint(filtered)
 	}
 	if a.Err != nil {
-		state += " " + a.Err.Error()
+		state.err = a.Err.Error()
 	}
-	if b.state[typ] == state {
+	last, again := b.state[typ]
+	b.state[typ] = state
+	if again && last.kind == state.kind && last.filtered == state.filtered {
 		return
 	}
-	first := b.state[typ] == ""
-	b.state[typ] = state
 	attrs := []any{"name", a.Name, "type", typ.String(), "kind", a.Kind.String(), "addresses", len(b.sets[typ].inForce)}
 	switch {
 	case len(filtered) > 0:
-		m.log.Warn("dns answer filtered", append(attrs, "filtered", fmt.Sprint(filtered), "key", "allow_answers")...)
+		m.log.Warn("dns answer filtered", append(attrs, "filtered", state.filtered, "key", "allow_answers")...)
 	case a.Kind == dnswatch.KindFailure:
-		m.log.Warn("dns failing, addresses kept", append(attrs, "error", fmt.Sprint(a.Err))...)
-	case a.Kind != dnswatch.KindOK:
-		m.log.Warn("dns answer empty", append(attrs, "on_empty", b.conf.OnEmpty, "hold", b.conf.EmptyHold)...)
-	case !first:
+		m.log.Warn("dns failing", append(attrs, "error", state.err)...)
+	case a.Kind == dnswatch.KindOK && again:
 		m.log.Info("dns well again", attrs...)
+	case a.Kind != dnswatch.KindOK && b.tells(typ):
+		m.log.Warn("dns answer empty", append(attrs, "on_empty", b.conf.OnEmpty, "hold", b.conf.EmptyHold)...)
 	}
+}
+
+// tells says whether an empty answer of a type is news: a name that has addresses of one family often has none of the
+// other, and never had.
+func (b *backend) tells(typ dnswatch.Type) bool {
+	if len(b.sets[typ].inForce) > 0 {
+		return true
+	}
+	for other, set := range b.sets {
+		if other != typ && len(set.inForce) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // applyLocked computes the members, publishes them and arms the timer for the next hold.
@@ -180,7 +212,7 @@ func (b *backend) addresses(now time.Time, passing func(netip.AddrPort) bool) []
 		stale := set.stale(now)
 		for _, a := range set.inForce {
 			addr := netip.AddrPortFrom(a, uint16(b.conf.Port))
-			if !stale || passing == nil || passing(addr) {
+			if !stale || passing(addr) {
 				out = append(out, addr)
 			}
 		}
@@ -192,8 +224,8 @@ func (b *backend) addresses(now time.Time, passing func(netip.AddrPort) bool) []
 		fallthrough
 	case "prefer_ipv4":
 		add(preferred)
-		// Only an authority's word moves to the other family, never a failure: the two would flap.
-		if set := b.sets[preferred]; len(out) == 0 && (set == nil || set.authoritativelyEmpty()) {
+		// A failure never moves a set that is in force to the other family: the two would flap.
+		if set := b.sets[preferred]; set == nil || set.barren() {
 			add(other)
 		}
 	default:
@@ -208,11 +240,7 @@ func (m *members) answered() (waiting []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.backends {
-		known := false
-		for typ := range b.sets {
-			known = known || b.state[typ] != ""
-		}
-		if !known {
+		if len(b.state) == 0 {
 			waiting = append(waiting, b.source)
 		}
 	}
@@ -226,11 +254,11 @@ func (m *members) describe() string {
 	var parts []string
 	for _, b := range m.backends {
 		for typ := range b.sets {
-			state := b.state[typ]
-			if state == "" {
-				state = "no answer yet"
+			text := "no answer yet"
+			if state, ok := b.state[typ]; ok {
+				text = state.String()
 			}
-			parts = append(parts, fmt.Sprintf("%s %s: %s", b.source, typ, state))
+			parts = append(parts, fmt.Sprintf("%s %s: %s", b.source, typ, text))
 		}
 	}
 	slices.Sort(parts)

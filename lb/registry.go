@@ -7,37 +7,50 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/end"
 )
 
-// live is a session as the registry sees it: something on a peer that has moved bytes and can be cut.
+// live is a session as the registry sees it: something that has moved bytes and can be cut.
 type live interface {
-	peerAddr() netip.AddrPort
 	moved() (in, out int64)
 	Kill(end.Word)
 }
 
-// registry knows the sessions of one listener. It is sharded by slot, so that loops do not meet on its locks; a session
-// enters and leaves the shard of its slot.
+// registry knows the sessions of one listener and which peer each is on. It is sharded by slot, so that loops do not meet
+// on its locks; a session enters and leaves the shard of its slot.
 type registry struct{ shards []shard }
 
 type shard struct {
 	mu      sync.Mutex
-	live    map[live]struct{}
-	in, out int64 // bytes of sessions that have ended
+	live    map[live]netip.AddrPort // the zero value while a session has no peer yet
+	in, out int64                   // bytes of sessions that have ended
 	_       [64]byte
 }
 
 func newRegistry(slots int) *registry {
 	r := &registry{shards: make([]shard, slots)}
 	for i := range r.shards {
-		r.shards[i].live = make(map[live]struct{})
+		r.shards[i].live = make(map[live]netip.AddrPort)
 	}
 	return r
 }
 
+// enter takes in a session that has no peer yet: only the end of everything cuts it.
 func (r *registry) enter(slot int, s live) {
 	sh := &r.shards[slot]
 	sh.mu.Lock()
-	sh.live[s] = struct{}{}
+	sh.live[s] = netip.AddrPort{}
 	sh.mu.Unlock()
+}
+
+// settle notes which peer a session is on, unless wanted says no. Who ends a peer makes wanted false first and then calls
+// killPeer: so either that finds the session, or the session is turned away here.
+func (r *registry) settle(slot int, s live, peer netip.AddrPort, wanted func() bool) bool {
+	sh := &r.shards[slot]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !wanted() {
+		return false
+	}
+	sh.live[s] = peer
+	return true
 }
 
 // leave takes a session out and adds its bytes to the total in one step, so that no reader counts them twice or not at
@@ -67,15 +80,25 @@ func (r *registry) bytes() (in, out int64) {
 	return in, out
 }
 
-// kill cuts the sessions that match and says how many. Cutting happens outside the locks: a session that ends wants them.
-func (r *registry) kill(w end.Word, match func(netip.AddrPort) bool) int {
+// killPeer cuts the sessions that are settled on a peer and says how many.
+func (r *registry) killPeer(w end.Word, peer netip.AddrPort) int {
+	return r.kill(w, func(a netip.AddrPort) bool { return a == peer })
+}
+
+// killAll cuts every session, also those that are still connecting.
+func (r *registry) killAll(w end.Word) int {
+	return r.kill(w, func(netip.AddrPort) bool { return true })
+}
+
+// kill cuts outside the locks: a session that ends wants them.
+func (r *registry) kill(w end.Word, match func(peer netip.AddrPort) bool) int {
 	n := 0
 	for i := range r.shards {
 		sh := &r.shards[i]
 		var cut []live
 		sh.mu.Lock()
-		for s := range sh.live {
-			if match(s.peerAddr()) {
+		for s, peer := range sh.live {
+			if match(peer) {
 				cut = append(cut, s)
 			}
 		}

@@ -21,7 +21,6 @@ type rrset struct {
 	empties    int                      // empty answers in a row
 	emptySince time.Time                // the first of them; zero if the last final answer was not empty
 	failing    time.Time                // since when nothing but failures came; zero otherwise
-	lastKind   dnswatch.Kind
 }
 
 // answerRule is the part of a backend's config that decides what an answer does.
@@ -40,7 +39,6 @@ const minEmpties = 2
 // take applies one answer. It returns the addresses that the rule forbids; those of /etc/hosts and literals are the
 // operator's own words and are not asked about.
 func (r *rrset) take(a dnswatch.Answer, now time.Time) (filtered []netip.Addr) {
-	r.lastKind = a.Kind
 	switch a.Kind {
 	case dnswatch.KindOK:
 		var addrs []netip.Addr
@@ -109,11 +107,11 @@ func (r *rrset) empty(now time.Time) {
 // expire lets the holds run out that have. It says when it should be called next; zero means at the next answer.
 func (r *rrset) expire(now time.Time) (next time.Time) {
 	if due := r.emptyDue(); !due.IsZero() {
-		if now.Before(due) {
-			return due
+		if !now.Before(due) {
+			r.inForce, r.missing, r.known = nil, nil, true
+			return time.Time{}
 		}
-		r.inForce, r.missing, r.known = nil, nil, true
-		return time.Time{}
+		next = due
 	}
 	for addr, since := range r.missing {
 		due := since.Add(r.rule.absentHold)
@@ -130,9 +128,10 @@ func (r *rrset) expire(now time.Time) (next time.Time) {
 	return next
 }
 
-// emptyDue is when a held set empties; zero if it does not.
+// emptyDue is when a held set empties; zero if it does not. While questions fail it does not: what the authority would
+// say now is not known, and a failure takes nothing away.
 func (r *rrset) emptyDue() time.Time {
-	if r.rule.onEmpty != "hold" || r.empties < minEmpties || len(r.inForce) == 0 {
+	if r.rule.onEmpty != "hold" || r.empties < minEmpties || len(r.inForce) == 0 || !r.failing.IsZero() {
 		return time.Time{}
 	}
 	return r.emptySince.Add(r.rule.emptyHold)
@@ -152,9 +151,10 @@ func (r *rrset) stale(now time.Time) bool {
 	return !due.IsZero() && !now.Before(due)
 }
 
-// authoritativelyEmpty tells that the name is known to have no address of this family, holds included.
-func (r *rrset) authoritativelyEmpty() bool {
-	return r.known && len(r.inForce) == 0 && r.failing.IsZero()
+// barren tells that there is no address of this family, by an answer and not only for want of one: the authority says so,
+// holds included, or nobody has ever been able to tell. A failure that follows does not change it.
+func (r *rrset) barren() bool {
+	return len(r.inForce) == 0 && (r.known || !r.failing.IsZero())
 }
 
 func sooner(a, b time.Time) time.Time {

@@ -81,7 +81,11 @@ func (p *livePool) sample(emit admin.Emit) {
 		}
 		emit(admin.PeerUp, up, table.Name, addr)
 		emit(admin.PeerSessionsActive, float64(peer.Active), table.Name, addr)
-		ended := &p.count(peer.Addr).ended
+		c, ok := p.counts.Load(peer.Addr)
+		if !ok { // nothing has ended there yet
+			continue
+		}
+		ended := &c.(*peerCount).ended
 		for w := range ended {
 			if n := ended[w].Load(); n > 0 {
 				emit(admin.PeerSessionsTotal, float64(n), table.Name, addr, end.Word(w).String())

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
@@ -26,9 +25,10 @@ type trip struct {
 
 	lease    pool.Lease
 	leased   bool
-	peer     atomic.Pointer[pool.Peer] // read by others: which peer the session is on
+	peer     *pool.Peer // the last one leased
 	epoch    uint64
 	tried    []netip.AddrPort
+	failures int
 	attempts []attempt
 	started  time.Time     // of the attempt under way
 	connect  time.Duration // of the one that succeeded
@@ -46,17 +46,10 @@ func (a attempt) String() string {
 	return fmt.Sprintf("%s %s %.3fms", a.peer, a.result, milliseconds(a.took))
 }
 
-func (t *trip) peerAddr() netip.AddrPort {
-	if p := t.peer.Load(); p != nil {
-		return p.Addr()
-	}
-	return netip.AddrPort{}
-}
-
 // Next takes a lease for the next attempt. Peers that this session has tried are not tried again.
 func (t *trip) Next() (netip.AddrPort, end.Word) {
 	p := t.listener.pool
-	if len(t.tried) >= p.conf.ConnectAttempts {
+	if t.failures >= p.conf.ConnectAttempts {
 		return netip.AddrPort{}, t.lastFail
 	}
 	var err error
@@ -67,12 +60,10 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 		return netip.AddrPort{}, end.NoPeer
 	}
 	t.leased = true
-	peer := t.lease.Peer()
-	t.peer.Store(peer)
-	t.epoch = t.lease.Epoch()
-	t.tried = append(t.tried, peer.Addr())
+	t.peer, t.epoch = t.lease.Peer(), t.lease.Epoch()
+	t.tried = append(t.tried, t.peer.Addr())
 	t.started = time.Now()
-	return peer.Addr(), end.None
+	return t.peer.Addr(), end.None
 }
 
 // Failed gives the lease back with what the failure says about the peer.
@@ -85,29 +76,37 @@ func (t *trip) Failed(err error) {
 		outcome, word, result = pool.OutcomeNeutral, end.NoSourcePort, "no_source_port"
 	case sock.Resources:
 		outcome, word, result = pool.OutcomeNeutral, end.Internal, "no_resources"
-	case sock.Canceled:
-		outcome, word, result = pool.OutcomeNeutral, end.None, "canceled"
+	case sock.Canceled: // the session was cut, and finish will know why
+		t.note("canceled")
+		return
 	}
-	addr := t.lease.Peer().Addr()
+	t.note(result)
+	t.failures++
 	t.lastFail = word
-	t.attempts = append(t.attempts, attempt{addr, result, time.Since(t.started)})
-	t.release(outcome)
+	t.release(outcome, word)
 	if outcome != pool.OutcomeNeutral {
-		t.listener.pool.poke(addr)
+		t.listener.pool.failed(t.peer.Addr())
 	}
 }
 
-// Connected notes that the peer is reached.
-func (t *trip) Connected() {
-	t.connect = time.Since(t.started)
-	t.attempts = append(t.attempts, attempt{t.lease.Peer().Addr(), "ok", t.connect})
-	t.lease.Connected()
-	t.listener.pool.connect.Observe(t.connect.Seconds())
+// note adds the attempt that has just ended.
+func (t *trip) note(result string) {
+	t.attempts = append(t.attempts, attempt{t.peer.Addr(), result, time.Since(t.started)})
 }
 
-func (t *trip) release(o pool.Outcome) {
+// reached notes that the peer accepted.
+func (t *trip) reached() {
+	t.note("ok")
+	t.connect = t.attempts[len(t.attempts)-1].took
+	t.lease.Connected()
+}
+
+// release counts what ended on the peer and gives the lease back, in this order: the counts go with the peer, and it may
+// go with its last lease.
+func (t *trip) release(o pool.Outcome, w end.Word) {
 	if t.leased {
 		t.leased = false
+		t.listener.pool.count(t.peer.Addr()).ended[w].Add(1)
 		t.lease.Release(o)
 	}
 }
@@ -115,6 +114,8 @@ func (t *trip) release(o pool.Outcome) {
 // outcome says what the end of an established session tells about its peer.
 func outcome(w end.Word, out int64) pool.Outcome {
 	switch {
+	case w == end.ConnectFailed: // only UDP: there a refusal comes after the first datagram
+		return pool.OutcomeConnectFailed
 	case w == end.ServerReset && out == 0:
 		return pool.OutcomeResetEarly
 	case out > 0 || w == end.ServerFIN || w == end.ClientFIN:
@@ -127,16 +128,11 @@ func outcome(w end.Word, out int64) pool.Outcome {
 // finish is the one exit of every trip: lease back, counts, one log line.
 func (t *trip) finish(w end.Word, in, out int64, firstByte time.Duration, upstream netip.AddrPort) {
 	l := t.listener
-	peer := t.peer.Load()
-	t.release(outcome(w, out))
-	if peer != nil {
-		l.pool.count(peer.Addr()).ended[w].Add(1)
-	}
+	t.release(outcome(w, out), w)
 	if firstByte > 0 {
 		l.pool.first.Observe(firstByte.Seconds())
 	}
 	l.ended[w].Add(1)
-	l.active.Add(-1)
 	if l.access {
 		t.logEnd(w, in, out, firstByte, upstream)
 	}
@@ -155,8 +151,8 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 	if upstream.IsValid() {
 		attrs = append(attrs, slog.String("upstream", upstream.String()))
 	}
-	if p := t.peer.Load(); p != nil {
-		attrs = append(attrs, slog.String("peer", p.Addr().String()), slog.Uint64("epoch", t.epoch))
+	if t.peer != nil {
+		attrs = append(attrs, slog.String("peer", t.peer.Addr().String()), slog.Uint64("epoch", t.epoch))
 	}
 	attrs = append(attrs, slog.Int64("in", in), slog.Int64("out", out), slog.Duration("duration", time.Since(t.born)))
 	if len(tries) > 0 {
@@ -180,9 +176,29 @@ type tcpSession struct {
 
 func (s *tcpSession) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
 
+// Connected settles the session on its peer. A peer whose sessions have been closed while this one was connecting is
+// given up again, and the next one tried: the client has sent nothing yet that could be lost.
+func (s *tcpSession) Connected() bool {
+	p := s.listener.pool
+	var unwanted end.Word
+	if !s.listener.live.settle(s.slot, s, s.peer.Addr(), func() bool {
+		unwanted = p.unwanted(s.peer)
+		return unwanted == end.None
+	}) {
+		s.note(unwanted.String())
+		s.release(pool.OutcomeNeutral, unwanted)
+		return false
+	}
+	s.reached()
+	p.connect.Observe(s.connect.Seconds())
+	return true
+}
+
 // Done is told by the relay that both sockets are closed.
 func (s *tcpSession) Done(w end.Word) {
-	s.listener.live.leave(s.slot, s)
+	l := s.listener
+	l.live.leave(s.slot, s)
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())
+	l.depart()
 }

@@ -141,8 +141,13 @@ func (t *Table) Peer(addr netip.AddrPort) *Peer {
 
 // Serves says whether the newest epoch lists the peer and its check does not call it down.
 func (t *Table) Serves(p *Peer) bool {
+	return t.Lists(p) && p.Health() != HealthDown
+}
+
+// Lists says whether the newest epoch lists the peer.
+func (t *Table) Lists(p *Peer) bool {
 	now := t.current.Load() // it may be retired and freed here, but id and closed stay
-	return !now.closed && p.newest.Load() >= now.id && p.Health() != HealthDown
+	return !now.closed && p.newest.Load() >= now.id
 }
 
 // Selectable returns the number of peers of the newest epoch that may be picked: with weight, and not down.

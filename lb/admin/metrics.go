@@ -9,9 +9,9 @@ import (
 
 // Metric is one metric that is sampled at a scrape. Its name and labels are a contract with dashboards.
 type Metric struct {
-	desc   *prometheus.Desc
-	kind   prometheus.ValueType
-	max    bool // of several values for the same labels the largest counts, not their sum
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	max  bool // of several values for the same labels the largest counts, not their sum
 }
 
 var sampled []*Metric

@@ -88,4 +88,3 @@ func (s *Status) Pool(name string) (Pool, bool) {
 	}
 	return Pool{}, false
 }
-

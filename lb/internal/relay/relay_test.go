@@ -27,6 +27,7 @@ type director struct {
 	addrs     []netip.AddrPort
 	failed    []error
 	connected int
+	unwanted  int // how many of the first peers reached are given up again
 	done      chan end.Word
 }
 
@@ -47,10 +48,11 @@ func (d *director) Failed(err error) {
 	d.failed = append(d.failed, err)
 }
 
-func (d *director) Connected() {
+func (d *director) Connected() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.connected++
+	return d.connected > d.unwanted
 }
 
 func (d *director) Done(w end.Word) { d.done <- w } // unbuffered twice over: a second Done hangs the test
@@ -324,9 +326,9 @@ type killer struct {
 	session *Session
 }
 
-func (k *killer) Connected() {
-	k.director.Connected()
+func (k *killer) Connected() bool {
 	k.session.Kill(end.Shutdown)
+	return k.director.Connected()
 }
 
 func TestKillAroundTheConnectIsNotLost(t *testing.T) {
@@ -350,5 +352,32 @@ func TestKillAroundTheConnectIsNotLost(t *testing.T) {
 	s.Run(accept(t, front), &killer{d, s})
 	if w := <-d.done; w != end.Shutdown {
 		t.Fatalf("end = %v", w)
+	}
+}
+
+func TestAPeerGivenUpAtTheConnectIsReplaced(t *testing.T) {
+	front, first, second := listen(t), listen(t), listen(t)
+	client := dialTo(t, front)
+	d := &director{
+		addrs:    []netip.AddrPort{sock.AddrPort(first.Addr()), sock.AddrPort(second.Addr())},
+		unwanted: 1, done: make(chan end.Word, 1),
+	}
+	s := new(Session)
+	var wg sync.WaitGroup
+	c := accept(t, front)
+	wg.Go(func() { s.Run(c, d) })
+	if b := readAll(t, accept(t, first)); len(b) != 0 {
+		t.Errorf("the peer that was given up got %q", b)
+	}
+	client.Write([]byte("all of it"))
+	client.CloseWrite()
+	backend := accept(t, second)
+	if b := readAll(t, backend); string(b) != "all of it" {
+		t.Errorf("the second peer got %q", b)
+	}
+	backend.Close()
+	wg.Wait()
+	if w := <-d.done; w != end.ClientFIN {
+		t.Errorf("end = %v", w)
 	}
 }

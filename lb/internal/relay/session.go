@@ -45,8 +45,9 @@ type Director interface {
 	Next() (netip.AddrPort, end.Word)
 	// Failed tells why the attempt was lost, as sock.Classify reads it.
 	Failed(err error)
-	// Connected tells that the attempt succeeded.
-	Connected()
+	// Connected tells that the attempt succeeded. False gives the peer up again, for it is no longer wanted: another attempt
+	// follows.
+	Connected() bool
 	// Done tells the end. Both sockets are closed.
 	Done(end.Word)
 }
@@ -120,8 +121,13 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 		}
 		s.mu.Unlock()
 		s.touch()
-		d.Connected()
-		return end.None
+		if d.Connected() {
+			return end.None
+		}
+		s.mu.Lock()
+		s.server = nil
+		s.mu.Unlock()
+		_ = server.Close()
 	}
 }
 
