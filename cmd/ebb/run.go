@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/ebb-lb/ebb/lb"
+	"github.com/ebb-lb/ebb/lb/config"
+)
+
+// flushTimeout bounds how long the end of the process waits for a log target that does not take its lines.
+const flushTimeout = time.Second
+
+func newRunCommand() *cobra.Command {
+	var c configFlags
+	var fd readyFD
+	cmd := &cobra.Command{
+		Use:   "run {-c FILE | --listen URL --to HOST:PORT} [flags]",
+		Short: "Balance, by a file or by flags",
+		Long: `run listens, asks DNS, and passes sessions to peers until SIGTERM or SIGINT. Then it is no longer ready, takes no more
+sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. Without a file, all --listen
+share one pool of all --to. The log goes to stderr: text on a terminal, JSON otherwise.`,
+		Example: `  ebb run --listen tcp://127.0.0.1:5432 --to db.example.com:5432
+  ebb run --listen tcp://:6379 --to 10.0.0.1:6379,weight=2 --to 10.0.0.2:6379 --check tcp
+  ebb run --listen tcp+udp://127.0.0.1:53 --to ns.example.com:53 --resolver udp://10.0.0.2
+  ebb run -c ebb.toml --log-level debug`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			conf, err := c.load(cmd)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), conf, cmd.ErrOrStderr(), fd.file)
+		},
+	}
+	c.add(cmd)
+	cmd.Flags().Var(&fd, "ready-fd", "write a newline to this inherited file descriptor when ready, and close it")
+	return cmd
+}
+
+// serve balances until it is told to stop. When it returns, all that was logged has been written.
+func serve(ctx context.Context, conf *config.Config, stderr io.Writer, readyFD *os.File) error {
+	sink := lb.NewLogSink(stderr)
+	defer flush(sink)
+	log, err := newLogger(sink, stderr, conf.Log)
+	if err != nil {
+		return err
+	}
+	n := &notifier{fd: readyFD, log: log}
+	defer n.close()
+	ctx, s := newStopper(ctx, n, log)
+	defer s.close()
+	return lb.Run(ctx, conf, lb.RunOptions{Log: log, Version: buildVersion(), Sink: sink, Ready: n.ready, Hurry: s.hurry})
+}
+
+func flush(sink *lb.LogSink) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	sink.Close(ctx)
+}
+
+func newLogger(sink *lb.LogSink, stderr io.Writer, c config.Log) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, err
+	}
+	format := c.Format
+	if format == "auto" {
+		format = "json"
+		if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			format = "text"
+		}
+	}
+	return lb.NewLogger(sink, format, level), nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+)
+
+// statusTimeout bounds a question to a running ebb.
+const statusTimeout = 5 * time.Second
+
+func newStatusCommand() *cobra.Command {
+	var addr string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running ebb does now",
+		Long: `status asks a running ebb at its admin address, which is the [admin] listen of its file or its --admin, and shows its
+listeners, pools, peers, epochs and names.`,
+		Example: `  ebb status
+  ebb status --json | jq '.pools[].peers[].addr'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+				return usagef("status: --admin: found %q, expected ADDRESS:PORT, such as %s", addr, flagDefaults()["admin"])
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
+			defer cancel()
+			s, err := admin.NewClient(addr).Status(ctx)
+			if err != nil {
+				return unreached(addr, err)
+			}
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(s)
+			}
+			return writeStatus(cmd.OutOrStdout(), &s, time.Now())
+		},
+	}
+	cmd.Flags().StringVar(&addr, "admin", flagDefaults()["admin"], "where the running ebb serves its API, as `ADDRESS:PORT`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole document, for scripts")
+	cmd.SetFlagErrorFunc(flagError)
+	return cmd
+}
+
+// unreached says what to do about an ebb that did not answer. One that answered something else says so itself.
+func unreached(addr string, err error) error {
+	var transport *url.Error
+	if !errors.As(err, &transport) {
+		return fmt.Errorf("status: %w", err)
+	}
+	return fmt.Errorf("status: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", addr, transport.Err)
+}
+
+// tables writes tables of one status under each other.
+type tables struct {
+	*tabwriter.Writer
+	out io.Writer
+}
+
+// table begins one: a blank line, and its head.
+func (t *tables) table(head string) {
+	t.Flush()
+	fmt.Fprintln(t.out)
+	t.row(strings.Split(head, " "))
+}
+
+func (t *tables) row(cells []string) { fmt.Fprintln(t.Writer, strings.Join(cells, "\t")) }
+
+// cells shows values; an empty one is a dash, so that columns can be counted.
+func cells(values ...any) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		switch v := v.(type) {
+		case []string:
+			out[i] = strings.Join(v, ",")
+		case bool:
+			if out[i] = "no"; v {
+				out[i] = "yes"
+			}
+		case time.Duration:
+			out[i] = age(v)
+		default:
+			out[i] = fmt.Sprint(v)
+		}
+		if out[i] == "" {
+			out[i] = "-"
+		}
+	}
+	return out
+}
+
+// writeStatus shows a status to people.
+func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
+	out := &errorWriter{w: w}
+	t := &tables{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), out}
+	state := "ready"
+	switch {
+	case s.Stopping:
+		state = "stopping"
+	case !s.Ready:
+		state = "not ready"
+	}
+	fmt.Fprintf(out, "ebb %s, pid %d, up %s, engine %s, loops %d: %s\n", s.Version, s.PID, age(seconds(s.Uptime)), s.Engine, s.Loops, state)
+	for _, reason := range s.Reasons {
+		fmt.Fprintf(out, "  %s\n", reason)
+	}
+
+	t.table("LISTENER ADDRESS POOL ACTIVE TOTAL")
+	for _, l := range s.Listeners {
+		t.row(cells(l.Name, l.Protocol+"://"+l.Address, l.Pool, l.Active, l.Total))
+	}
+	t.table("POOL BALANCE EPOCH PEERS SELECTABLE PUBLISHED RECLAIMED")
+	for _, p := range s.Pools {
+		t.row(cells(p.Name, p.Balance, p.Epoch, len(p.Peers), p.Selectable, p.EpochsPublished, p.EpochsReclaimed))
+	}
+	t.table("POOL PEER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
+	for _, p := range s.Pools {
+		for _, peer := range p.Peers {
+			t.row(cells(p.Name, peer.Addr, peer.Weight, peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
+		}
+	}
+	t.table("POOL EPOCH CAUSE AGE SESSIONS RETIRED")
+	for _, p := range s.Pools {
+		for _, e := range p.Epochs {
+			t.row(cells(p.Name, e.ID, e.Cause, now.Sub(e.Born), e.Sessions, e.Retired))
+		}
+	}
+	if len(s.DNS) > 0 {
+		t.table("NAME TYPE RESOLVER KIND TTL AGE NEXT STALE FAILURES RECORDS")
+		for _, n := range s.DNS {
+			t.row(cells(n.Name, n.Type, n.Resolver, n.Kind, seconds(n.TTL), seconds(n.Age), seconds(n.Next), n.Stale, n.Failures, n.Records))
+		}
+	}
+	t.Flush()
+	return out.err
+}
+
+// peerState is the state, and for an ejected peer for how long.
+func peerState(p admin.Peer, now time.Time) string {
+	if p.EjectedUntil != nil && p.EjectedUntil.After(now) {
+		return p.State + " " + age(p.EjectedUntil.Sub(now))
+	}
+	return p.State
+}
+
+// errorWriter keeps the first error, so that it is looked at once.
+type errorWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (e *errorWriter) Write(b []byte) (int, error) {
+	if e.err == nil {
+		_, e.err = e.w.Write(b)
+	}
+	return len(b), nil
+}
