@@ -21,6 +21,13 @@ type keyLines struct {
 	at      map[string]int // path -> line where it first appears
 	tables  map[string]int // path of an array of tables -> number of its last element
 	tooDeep int            // line that exceeds maxDepth; 0 if none does
+	again   []again        // keys with two values
+}
+
+// again is a second value of a key. The library refuses most of them, but not a.b = 1 before a = 2.
+type again struct {
+	path        string
+	line, first int
 }
 
 // pathKey extends a path by a key. A path is a string only so that it can be the key of a map.
@@ -29,9 +36,19 @@ func pathKey(path, key string) string { return path + "\x00" + key }
 // pathIndex extends a path by the number of an element, from 0.
 func pathIndex(path string, i int) string { return path + "\x00#" + strconv.Itoa(i) }
 
+// showPath is a path as problems name it.
+func showPath(path string) string {
+	var parts []string
+	for part := range strings.SplitSeq(path[1:], "\x00") {
+		if !strings.HasPrefix(part, "#") {
+			parts = append(parts, showKey(part))
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
 func scanLines(text string) *keyLines {
 	s := &keyLines{text: text, line: 1, at: make(map[string]int), tables: make(map[string]int)}
-	s.accept("\ufeff")
 	table := ""
 	for {
 		s.skip(true)
@@ -119,8 +136,11 @@ func (s *keyLines) pair(table string, depth int) bool {
 		return false
 	}
 	path := table
-	for _, part := range parts {
+	for i, part := range parts {
 		path = pathKey(path, part)
+		if first := s.at[path]; first > 0 && i == len(parts)-1 {
+			s.again = append(s.again, again{path, s.line, first})
+		}
 		s.note(path)
 	}
 	if !s.accept("=") {

@@ -67,6 +67,7 @@ func reason(err error) error {
 // parse makes the Config of a text. file is only a name.
 func parse(file, text string, flags *Flags) (*Config, error) {
 	src := new(source)
+	text = strings.TrimPrefix(text, "\ufeff")
 	if i := binaryAt(text); i >= 0 {
 		src.add(file, 1+strings.Count(text[:i], "\n"), "syntax", "found binary data, expected a TOML file in UTF-8")
 		return nil, src.problems.err()
@@ -133,9 +134,13 @@ func (s *source) decode(file, text string) (at map[string]int, tree map[string]a
 		}
 		tree, err := decodeTOML(text)
 		if err == nil {
+			for _, a := range lines.again {
+				s.add(file, a.line, showPath(a.path), fmt.Sprintf("found again, first on line %d, expected each key once", a.first))
+			}
 			return lines.at, tree, broken
 		}
-		line := min(max(1, err.Position.Line), len(rows))
+		// Position.Line is that of the next line if the error is the end of a line.
+		line := min(1+strings.Count(text[:min(err.Position.Start, len(text))], "\n"), len(rows))
 		row := rows[line-1]
 		key := plainPair.FindStringSubmatch(row)
 		if key == nil || broken[line] || len(broken) == maxSyntax {
@@ -159,7 +164,7 @@ func (s *source) decode(file, text string) (at map[string]int, tree map[string]a
 func decodeTOML(text string) (tree map[string]any, perr *toml.ParseError) {
 	defer func() {
 		if r := recover(); r != nil {
-			perr = &toml.ParseError{Message: fmt.Sprintf("the parser gave up: %v", r), Position: toml.Position{Line: 1}}
+			perr = &toml.ParseError{Message: fmt.Sprintf("the parser gave up: %v", r)}
 		}
 	}()
 	_, err := toml.Decode(text, &tree)
@@ -168,7 +173,7 @@ func decodeTOML(text string) (tree map[string]any, perr *toml.ParseError) {
 	}
 	var parse toml.ParseError
 	if !errors.As(err, &parse) {
-		parse = toml.ParseError{Message: err.Error(), Position: toml.Position{Line: 1}}
+		parse = toml.ParseError{Message: err.Error()}
 	}
 	return nil, &parse
 }

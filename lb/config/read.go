@@ -59,7 +59,7 @@ func readListeners(c *Config, v value) {
 		checkUDPIdle(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
-			name.fail("found %q again, first%s, expected a name of its own", l.Name, first)
+			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)
 		} else if l.Name != "" {
 			seen[l.Name] = name.at
 		}
@@ -128,7 +128,7 @@ func readBackends(p *Pool, v value) {
 		t := target{strings.ToLower(strings.TrimSuffix(b.Host, ".")), b.Port}
 		host := e.written("host")
 		if first, twice := seen[t]; twice {
-			host.fail("found %s port %d again in this pool, first%s, expected each backend once", b.Host, b.Port, first)
+			host.fail("found %s port %d again in this pool, first %s, expected each backend once", b.Host, b.Port, first)
 		} else if b.Host != "" && b.Port != 0 {
 			seen[t] = host.at
 		}
@@ -249,7 +249,7 @@ func (s *source) checkListens(c *Config) {
 		p := port{b.Network, b.Addr.Port()}
 		if i := slices.IndexFunc(taken[p], func(a bound) bool { return a.overlaps(b.Endpoint) }); i >= 0 {
 			a := taken[p][i]
-			b.fail("found %s, which overlaps %s of %s%s, expected each address once", b.Endpoint, a.Endpoint, a.path, a.at)
+			b.fail("found %s, which overlaps %s of %s, expected each address once", b.Endpoint, a.Endpoint, a.origin())
 			continue
 		}
 		taken[p] = append(taken[p], b)

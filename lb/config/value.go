@@ -24,15 +24,12 @@ type place struct {
 	part string // of a flag's value: "weight"
 }
 
-// String says where, as the end of "first".
+// String says where, in the middle of a sentence.
 func (p place) String() string {
-	switch {
-	case p.line > 0:
-		return " on line " + strconv.Itoa(p.line)
-	case p.flag != "":
-		return " by " + p.flag
+	if p.flag != "" {
+		return "by " + p.flag
 	}
-	return ""
+	return "on line " + strconv.Itoa(p.line)
 }
 
 // value is one node of the tree.
@@ -79,6 +76,17 @@ func (v value) fail(format string, args ...any) {
 		v.src.bad = make(map[spot]bool)
 	}
 	v.src.bad[spot{v.at, v.path}] = true
+}
+
+// origin says who gave the value, in the middle of a sentence.
+func (v value) origin() string {
+	switch {
+	case v.at.flag != "":
+		return v.at.flag
+	case v.at.line > 0:
+		return v.path + " " + v.at.String()
+	}
+	return v.path
 }
 
 // unexpected says what was found and what may stand there.
