@@ -140,7 +140,7 @@ func (s *source) decode(file, text string) (at map[string]int, tree map[string]a
 			return lines.at, tree, broken
 		}
 		// Position.Line is that of the next line if the error is the end of a line.
-		line := min(1+strings.Count(text[:min(err.Position.Start, len(text))], "\n"), len(rows))
+		line := min(1+strings.Count(text[:min(max(0, err.Position.Start), len(text))], "\n"), len(rows))
 		row := rows[line-1]
 		key := plainPair.FindStringSubmatch(row)
 		if key == nil || broken[line] || len(broken) == maxSyntax {
