@@ -31,11 +31,12 @@ type listener struct {
 	limit  *limit // shared by the addresses of one listener
 	live   *registry
 
+	turn     atomic.Uint64 // of the slots
 	active   atomic.Int64
 	total    atomic.Uint64
 	ended    [end.Count]atomic.Uint64
 	accept   counts[string] // failed accepts
-	rejected counts[string] // refused before a session began
+	rejected counts[string] // refused at a limit
 	dropped  counts[string] // datagrams
 
 	acceptor *relay.Acceptor  // tcp
@@ -101,10 +102,9 @@ func (m *limit) take() bool {
 
 func (m *limit) give() { m.held.Add(-1) }
 
-// admit takes a place for a session, or refuses it at max_conns. Whoever is admitted departs.
+// admit takes a place for a session, unless max_conns are taken. Whoever is admitted departs.
 func (l *listener) admit() bool {
 	if !l.limit.take() {
-		l.rejected.add("max_conns")
 		return false
 	}
 	l.active.Add(1)
@@ -117,16 +117,16 @@ func (l *listener) depart() {
 }
 
 func (l *listener) trip(client, local netip.AddrPort) trip {
-	id := l.ids.Add(1)
-	return trip{id: id, listener: l, slot: int(id % uint64(l.slots)), client: client, local: local, born: time.Now()}
+	return trip{listener: l, slot: int(l.turn.Add(1) % uint64(l.slots)), client: client, local: local, born: time.Now()}
 }
 
 // serve takes over an accepted connection. It does not block.
 func (l *listener) serve(c *net.TCPConn) {
-	l.total.Add(1)
 	s := &tcpSession{trip: l.trip(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()))}
+	s.begin()
 	if !l.admit() {
 		sock.Abort(c)
+		l.rejected.add("max_conns")
 		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
 		return
 	}
@@ -163,7 +163,6 @@ func (l *listener) wait() {
 type udpFlow struct {
 	trip
 	*flow.Flow
-	began bool
 }
 
 // openFlow admits a new flow; nil drops its datagram.
@@ -180,8 +179,7 @@ func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
 func (s *udpFlow) Connected() {
 	l := s.listener
 	s.reached()
-	s.began = true
-	l.total.Add(1)
+	s.begin()
 	l.live.enter(s.slot, s)
 	l.live.settle(s.slot, s, s.peer.Addr(), func() bool { return true })
 	if w := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
@@ -195,7 +193,7 @@ func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer) }
 // Done is told by the flow that its socket is closed, or that it never had one.
 func (s *udpFlow) Done(w end.Word) {
 	l := s.listener
-	if s.began {
+	if s.id != 0 {
 		l.live.leave(s.slot, s)
 		in, out := s.moved()
 		s.finish(w, in, out, 0, s.Upstream())

@@ -64,9 +64,8 @@ func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.Addr
 	return m
 }
 
-// start subscribes to every name. Answers may arrive before it returns.
-func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) error {
-	m.mu.Lock()
+// prepare makes the sets, one for each name and type.
+func (m *members) prepare(hasIPv6 bool) {
 	for _, b := range m.backends {
 		for _, typ := range b.types(hasIPv6) {
 			b.sets[typ] = &rrset{rule: answerRule{
@@ -75,7 +74,11 @@ func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) erro
 			}}
 		}
 	}
-	m.mu.Unlock()
+}
+
+// start subscribes to every name. Answers may arrive before it returns.
+func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) error {
+	m.prepare(hasIPv6)
 	for _, b := range m.backends {
 		for _, typ := range b.types(hasIPv6) {
 			sub, err := w.Subscribe(dnswatch.Watch{

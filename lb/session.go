@@ -17,7 +17,7 @@ import (
 // trip is what a TCP session and a UDP flow have in common: the walk from admission through the lease to one log line.
 // Its methods are called from the goroutine that owns the session.
 type trip struct {
-	id            uint64
+	id            uint64 // 0 until the session counts
 	listener      *listener
 	slot          int
 	client, local netip.AddrPort
@@ -44,6 +44,12 @@ type attempt struct {
 
 func (a attempt) String() string {
 	return fmt.Sprintf("%s %s %.3fms", a.peer, a.result, milliseconds(a.took))
+}
+
+// begin makes the trip count as a session: from now on one line and one end are owed.
+func (t *trip) begin() {
+	t.id = t.listener.ids.Add(1)
+	t.listener.total.Add(1)
 }
 
 // Next takes a lease for the next attempt. Peers that this session has tried are not tried again.

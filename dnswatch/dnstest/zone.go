@@ -68,6 +68,9 @@ func (s *Server) fromZone(q dns.Question, out *dns.Msg) bool {
 		return true
 	}
 	for range 20 {
+		if s.rcodes[name] == dns.RcodeNameError { // whatever records it had
+			break
+		}
 		if list := s.zone[zoneKey{name, q.Qtype}]; len(list) > 0 {
 			out.Answer = append(out.Answer, list...)
 			return true

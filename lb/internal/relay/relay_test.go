@@ -243,6 +243,7 @@ func TestTO4OneDirectionKeepsTheSession(t *testing.T) {
 		}
 	}
 	r.client.Close()
+	readAll(t, r.backend)
 	r.backend.Close()
 	r.end(end.ClientFIN)
 }
