@@ -129,6 +129,8 @@ func (t *Table) send(b []byte, client, local netip.AddrPort) {
 			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
 			f.Kill(f.refusal())
 			<-f.gone
+		case errors.Is(err, net.ErrClosed): // the flow has ended since it was found: this one, too, opens another
+			<-f.gone
 		case errors.Is(err, syscall.EMSGSIZE):
 			t.dropped("too_big")
 			return

@@ -86,12 +86,14 @@ func (c *PacketConn) ReplyControl(local netip.AddrPort) []byte {
 	if !c.wildcard {
 		return nil
 	}
-	if c.v6 {
-		a := local.Addr().As16()
-		return (&ipv6.ControlMessage{Src: a[:]}).Marshal()
+	// An IPv4 client of a dual-stack socket is answered by the IPv4 half of the kernel, which takes its own option; the
+	// IPv6 one cannot even be marshalled with a mapped address.
+	if local.Addr().Is4() {
+		a := local.Addr().As4()
+		return (&ipv4.ControlMessage{Src: a[:]}).Marshal()
 	}
-	a := local.Addr().As4()
-	return (&ipv4.ControlMessage{Src: a[:]}).Marshal()
+	a := local.Addr().As16()
+	return (&ipv6.ControlMessage{Src: a[:]}).Marshal()
 }
 
 // Reply sends one datagram to the client with a control message of ReplyControl.
