@@ -93,13 +93,28 @@ func (c client) rest(t *testing.T) []byte {
 }
 
 // wantReset reads until the connection is cut by RST; an end is a failure.
-func (c client) wantReset(t *testing.T) (got int) {
+func (c client) wantReset(t *testing.T) {
 	t.Helper()
-	n, err := io.Copy(io.Discard, c)
-	if !errors.Is(err, syscall.ECONNRESET) {
+	if n, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("client read: %v after %d bytes, expected a reset", err, n)
 	}
-	return int(n)
+}
+
+// wantRefusal connects and expects ebb to answer with RST and not one byte. The RST may be there before connect(2) has
+// returned. It gives the time that took.
+func (e *ebb) wantRefusal(t *testing.T) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	c, err := dialFrom(netip.AddrPort{}, e.addr)
+	n := 0
+	if err == nil {
+		defer c.Close()
+		n, err = c.Read(make([]byte, 1))
+	}
+	if n > 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("client: %v after %d bytes, expected a reset", err, n)
+	}
+	return time.Since(begin)
 }
 
 // abort closes with RST.

@@ -14,7 +14,7 @@ func TestPeerDeadAtStart(t *testing.T) {
 	port := freePort(t)
 	refuse(t, at(2, port))
 	e := start(t, setup{hosts: []string{host(2)}, port: port})
-	dial(t, e.addr).wantReset(t)
+	e.wantRefusal(t)
 	if s := e.oneSession(t); s.End != "connect_failed" || s.Peer != at(2, port).String() {
 		t.Errorf("%+v", s)
 	}

@@ -87,7 +87,7 @@ func TestNameUnknownAtStart(t *testing.T) {
 	if e.isReady() {
 		t.Error("ready without a peer")
 	}
-	dial(t, e.addr).wantReset(t)
+	e.wantRefusal(t)
 	if s := e.oneSession(t); s.End != "no_peer" {
 		t.Errorf("%+v", s)
 	}
