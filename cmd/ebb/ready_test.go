@@ -1,0 +1,84 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestReadyFD(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	dup := func(f *os.File) string {
+		fd, err := syscall.Dup(int(f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Close(fd) })
+		return strconv.Itoa(fd)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	for _, c := range []struct{ name, text, want string }{
+		{"stdin", "0", "3 or more"},
+		{"stderr", "2", "3 or more"},
+		{"negative", "-1", "3 or more"},
+		{"word", "three", "3 or more"},
+		{"empty", "", "3 or more"},
+		{"never opened", "100000", "is not open"},
+		{"of this process", strconv.Itoa(int(null.Fd())), "is not open"}, // as are those of the runtime
+		{"read only", dup(r), "cannot be written to"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var fd readyFD
+			if err := fd.Set(c.text); err == nil || !strings.Contains(err.Error(), c.want) || fd.file != nil {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestNotifierReady(t *testing.T) {
+	manager := serviceManager(t)
+	r, number := inherited(t)
+	var fd readyFD
+	if err := fd.Set(strconv.Itoa(number)); err != nil {
+		t.Fatal(err)
+	}
+	n := &notifier{fd: fd.file, log: slog.New(slog.DiscardHandler)}
+	n.ready()
+	if said, err := io.ReadAll(r); err != nil || string(said) != "\n" {
+		t.Errorf("%q, %v", said, err)
+	}
+	if got := told(t, manager); got != "READY=1" {
+		t.Errorf("the service manager was told %q", got)
+	}
+	n.close() // a second time, as serve does
+}
+
+func TestNotifierReadyNobody(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+	r, number := inherited(t)
+	r.Close()
+	var fd readyFD
+	if err := fd.Set(strconv.Itoa(number)); err != nil {
+		t.Fatal(err)
+	}
+	var out lines
+	n := &notifier{fd: fd.file, log: slog.New(slog.NewTextHandler(&out, nil))}
+	n.ready()
+	if !out.contains("nobody could be told") || !out.contains("the service manager could not be told") {
+		t.Error(out.text.String())
+	}
+}

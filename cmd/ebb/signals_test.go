@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// lines is a log target that several goroutines may use.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) contains(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
+
+// raise sends this process a signal, which somebody must be listening for.
+func raise(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within fails the test unless done is closed in time.
+func within(t *testing.T, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %v", what, patience)
+	}
+}
+
+// serviceManager listens where the environment says.
+func serviceManager(t *testing.T) *net.UnixConn {
+	t.Helper()
+	at := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", at)
+	return c
+}
+
+func told(t *testing.T, c *net.UnixConn) string {
+	t.Helper()
+	b := make([]byte, 100)
+	n, err := c.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+func TestSignals(t *testing.T) {
+	manager := serviceManager(t)
+	var out lines
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	ctx, s := newStopper(t.Context(), &notifier{log: log}, log)
+	defer s.close()
+
+	raise(t, syscall.SIGPIPE) // would be the end if nobody listened
+	raise(t, syscall.SIGHUP)
+	for end := time.Now().Add(patience); !out.contains("SIGHUP: reload is not in this version"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("SIGHUP: not a word")
+		}
+	}
+	if ctx.Err() != nil {
+		t.Fatal("SIGHUP ended it")
+	}
+
+	raise(t, syscall.SIGTERM)
+	within(t, "SIGTERM", ctx.Done())
+	if got := told(t, manager); got != "STOPPING=1" {
+		t.Errorf("the service manager was told %q", got)
+	}
+	select {
+	case <-s.hurry:
+		t.Fatal("one signal was two")
+	default:
+	}
+	raise(t, syscall.SIGINT)
+	within(t, "the second signal", s.hurry)
+	raise(t, syscall.SIGTERM) // a third finds nothing left to do
+}
+
+func TestStopperCloseAlone(t *testing.T) {
+	ctx, s := newStopper(t.Context(), &notifier{log: slog.New(slog.DiscardHandler)}, slog.New(slog.DiscardHandler))
+	s.close()
+	if ctx.Err() != context.Canceled {
+		t.Error("the context lives on")
+	}
+}
