@@ -283,33 +283,34 @@ func TestDeadClosesSessions(t *testing.T) {
 	r.pool().Check = fastCheck()
 	r.serve()
 	eventually(t, "both up", func() bool { return r.status().Peers[0].State == "up" && r.status().Peers[1].State == "up" })
-	var conns []*net.TCPConn
-	on := make(map[string]int)
+	on := make(map[string][]*net.TCPConn)
 	for range 6 {
 		c := r.dial()
-		on[greeting(t, c).Addr().String()]++
-		conns = append(conns, c)
+		who := greeting(t, c).Addr().String()
+		on[who] = append(on[who], c)
 	}
-	if on["127.0.0.2"] != 3 {
-		t.Fatalf("sessions: %v", on)
+	dead, alive := on["127.0.0.2"], on["127.0.0.3"]
+	if len(dead) != 3 || len(alive) != 3 {
+		t.Fatalf("sessions: %d and %d", len(dead), len(alive))
 	}
 	list[0].ln.Close() // its connections live on: only the check knows
-	cut := 0
-	for _, c := range conns {
-		c.SetReadDeadline(time.Now().Add(time.Second))
-		if _, err := c.Read(make([]byte, 1)); err == io.EOF {
-			cut++
+	for _, c := range dead {
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("a client of the dead peer sees %v, want an end", err)
 		}
 	}
-	if cut != 3 {
-		t.Errorf("%d sessions were cut, want 3", cut)
+	for _, c := range alive {
+		fmt.Fprintln(c, "x")
+		if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
+			t.Errorf("a client of the other peer: %v", err)
+		}
 	}
 	for _, e := range r.awaitEnds(3)[:3] {
 		if e != "peer_dead" {
 			t.Errorf("end: %v", e)
 		}
 	}
-	for _, c := range conns {
+	for _, c := range alive {
 		c.Close()
 	}
 	r.closed()
