@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -111,9 +112,16 @@ func invalid(c *Config) (problems []string) {
 		rule(l.MaxConns >= 0 && l.IdleTimeout >= 0 && l.UDPIdleTimeout > 0 && l.HalfCloseTimeout >= 0 && l.Datapath == "relay", "listener's numbers")
 		for _, e := range l.Listen {
 			rule(word(e.Network, "tcp udp") && e.Addr.IsValid() && e.Addr.Port() > 0, "endpoint")
-			rule(!slices.ContainsFunc(all, e.overlaps), "endpoints overlap")
+			rule(!slices.ContainsFunc(all, func(o Endpoint) bool { return overlap(e, o) }), "endpoints overlap")
 			all = append(all, e)
 		}
 	}
 	return problems
+}
+
+// overlap tells that the kernel will not bind both.
+func overlap(e, o Endpoint) bool {
+	a, b := e.Addr.Addr(), o.Addr.Addr()
+	covers := func(a, b netip.Addr) bool { return a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) }
+	return e.Network == o.Network && e.Addr.Port() == o.Addr.Port() && (covers(a, b) || covers(b, a))
 }

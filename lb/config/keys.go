@@ -200,9 +200,11 @@ func known[T any](keys []key[T]) []string {
 }
 
 func (v value) unknown(known []string, name string) {
-	if near := nearest(name, known); near != "" {
+	if len(v.src.problems) > 1000 { // these are no slips of the pen, and advice takes time
+		v.fail("unknown key")
+	} else if near := nearest(name, known); near != "" {
 		v.fail("unknown key, did you mean %q?", near)
-		return
+	} else {
+		v.fail("unknown key, expected %s", choice(known))
 	}
-	v.fail("unknown key, expected %s", choice(known))
 }

@@ -6,12 +6,6 @@ import (
 	"strings"
 )
 
-// bound is an address that this process will listen on, and where that was said.
-type bound struct {
-	value
-	Endpoint
-}
-
 const listenForms = "tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT"
 
 // listen reads one address to listen on, or a list.
@@ -102,13 +96,6 @@ func listenHost(host string) (a netip.Addr, why string) {
 		return a, "a multicast or broadcast address serves nobody"
 	}
 	return a.Unmap(), ""
-}
-
-// overlaps tells that the kernel will not bind both. A wildcard takes every address, that of IPv6 those of IPv4 too.
-func (e Endpoint) overlaps(other Endpoint) bool {
-	a, b := e.Addr.Addr(), other.Addr.Addr()
-	covers := func(a, b netip.Addr) bool { return a == b || a.IsUnspecified() && (a.Is6() || b.Is4()) }
-	return e.Network == other.Network && e.Addr.Port() == other.Addr.Port() && (covers(a, b) || covers(b, a))
 }
 
 // adminAddress reads where the admin API listens. There are no tokens in this version, so it stays on this host.

@@ -13,8 +13,8 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxFile bounds a config file, in bytes. Ten thousand backends need a third of it.
-const maxFile = 8 << 20
+// maxFile bounds a config file, in bytes: enough for some ten thousand backends with many keys each.
+const maxFile = 4 << 20
 
 // Load makes the Config of a file, with flags that override its [admin], [log] and [relay]; other flags are refused
 // beside a file. With file "" the flags are all there is, as for FromFlags. flags may be nil. The error is Problems.

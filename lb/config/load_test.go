@@ -399,7 +399,7 @@ func TestFilesThatAreNone(t *testing.T) {
 		missing:           "no such file, expected a TOML file",
 		missing + "/\x00": "open: invalid argument",
 		dir:               "found a directory, expected a TOML file",
-		big:               "found more than 8 MiB, expected a TOML file of at most as much",
+		big:               "found more than 4 MiB, expected a TOML file of at most as much",
 	} {
 		_, err := Load(file, nil)
 		problems(t, err, file+": "+want)

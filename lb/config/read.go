@@ -232,26 +232,3 @@ func (r reference) check(what string, names []string) {
 		r.fail("found %s, there is no such %s, expected %s", r.found(), what, choice(names))
 	}
 }
-
-// checkListens refuses addresses that cannot both be bound, that of the admin API included.
-func (s *source) checkListens(c *Config) {
-	bounds := s.listens
-	if addr, err := netip.ParseAddrPort(c.Admin.Listen); err == nil && !s.adminWritten {
-		admin := value{path: "admin.listen", src: s}
-		bounds = append([]bound{{admin, Endpoint{"tcp", addr}}}, bounds...)
-	}
-	type port struct {
-		network string
-		number  uint16
-	}
-	taken := make(map[port][]bound)
-	for _, b := range bounds {
-		p := port{b.Network, b.Addr.Port()}
-		if i := slices.IndexFunc(taken[p], func(a bound) bool { return a.overlaps(b.Endpoint) }); i >= 0 {
-			a := taken[p][i]
-			b.fail("found %s, which overlaps %s of %s, expected each address once", b.Endpoint, a.Endpoint, a.origin())
-			continue
-		}
-		taken[p] = append(taken[p], b)
-	}
-}
