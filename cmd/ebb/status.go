@@ -67,12 +67,12 @@ func unreached(addr string, err error) error {
 // tables writes tables of one status under each other.
 type tables struct {
 	*tabwriter.Writer
-	out io.Writer
+	out *errorWriter
 }
 
 // table begins one: a blank line, and its head.
 func (t *tables) table(head string) {
-	t.Flush()
+	_ = t.Flush() // out keeps the error
 	fmt.Fprintln(t.out)
 	t.row(strings.Split(head, " "))
 }
@@ -144,7 +144,7 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 			t.row(cells(n.Name, n.Type, n.Resolver, n.Kind, seconds(n.TTL), seconds(n.Age), seconds(n.Next), n.Stale, n.Failures, n.Records))
 		}
 	}
-	t.Flush()
+	_ = t.Flush()
 	return out.err
 }
 
@@ -156,7 +156,7 @@ func peerState(p admin.Peer, now time.Time) string {
 	return p.State
 }
 
-// errorWriter keeps the first error, so that it is looked at once.
+// errorWriter keeps the first error, so that it is looked at once, at the end.
 type errorWriter struct {
 	w   io.Writer
 	err error
