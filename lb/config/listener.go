@@ -1,0 +1,50 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+func readListeners(c *Config, v value) {
+	seen := make(map[string]place)
+	for _, e := range v.tables("[[listener]]") {
+		l := defaults().Listeners[0]
+		if !readTable(e, listenerKeys, &l) {
+			continue
+		}
+		checkUDPIdle(e, l)
+		name := e.written("name")
+		if first, twice := seen[l.Name]; twice {
+			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)
+		} else if l.Name != "" {
+			seen[l.Name] = name.at
+		}
+		c.Listeners = append(c.Listeners, l)
+	}
+}
+
+// checkUDPIdle refuses a UDP listener whose flows would never end: nothing else ends them. With TCP beside it, "off" is
+// for TCP, and UDP has its default.
+func checkUDPIdle(v value, l Listener) {
+	idle := v.written("idle_timeout")
+	onlyUDP := len(l.Listen) > 0 && !slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "udp" })
+	if off, _ := idle.raw.(string); off == "off" && onlyUDP {
+		idle.unexpected("a duration such as \"1m\": nothing else ends a UDP flow")
+	}
+}
+
+// readIdleTimeout reads one key for two fields: TCP sessions may idle for ever, UDP flows may not.
+func readIdleTimeout(l *Listener, v value) {
+	v.duration(&l.IdleTimeout, time.Millisecond, "off")
+	if l.IdleTimeout > 0 {
+		l.UDPIdleTimeout = l.IdleTimeout
+	}
+}
+
+func readPoolOf(l *Listener, v value) {
+	const expected = "the name of a pool"
+	if s, ok := v.text(expected); ok {
+		l.Pool = s
+		v.src.poolRef = append(v.src.poolRef, reference{v, s})
+	}
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxDuration bounds every duration: a year is beyond what any of them is for, and far from an overflow.
+const maxDuration = 365 * 24 * time.Hour
+
+// word reads one of the words of now into dst. Those of later are known, but have no function yet.
+func (v value) word(dst *string, now, later string) {
+	words := strings.Fields(now)
+	s, isText := v.raw.(string)
+	switch {
+	case isText && slices.Contains(words, s):
+		*dst = s
+	case isText && slices.Contains(strings.Fields(later), s):
+		v.fail("found %q, %s, expected %s", s, notYet, choice(words))
+	default:
+		v.unexpected("%s", choice(words))
+	}
+}
+
+// choice lists words for people.
+func choice(words []string) string {
+	if len(words) == 1 {
+		return strconv.Quote(words[0])
+	}
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+}
+
+func (v value) bool(dst *bool) {
+	b, ok := v.raw.(bool)
+	if !ok {
+		v.unexpected("true or false")
+		return
+	}
+	*dst = b
+}
+
+// int reads a whole number from low to high. The word, if there is one, stands for zero.
+func (v value) int(dst *int, low, high int, word string) {
+	expected := fmt.Sprintf("a whole number from %d to %d", low, high)
+	if word != "" {
+		expected += fmt.Sprintf(", or %q", word)
+	}
+	n, ok := v.raw.(int64)
+	if s, isText := v.raw.(string); isText {
+		if word != "" && s == word {
+			*dst = 0
+			return
+		}
+		if v.at.flag != "" { // flags have no types
+			var err error
+			n, err = strconv.ParseInt(s, 10, 64)
+			ok = err == nil
+		}
+	}
+	if !ok || n < int64(low) || n > int64(high) {
+		v.unexpected("%s", expected)
+		return
+	}
+	*dst = int(n)
+}
+
+// duration reads a duration from low to maxDuration. The word, if there is one, stands for zero.
+func (v value) duration(dst *time.Duration, low time.Duration, word string) {
+	or := ""
+	if word != "" {
+		or = fmt.Sprintf(", or %q", word)
+	}
+	s, isText := v.raw.(string)
+	d, err := time.ParseDuration(s)
+	switch {
+	case isText && word != "" && s == word:
+		*dst = 0
+	case !isText || err != nil || s[len(s)-1] <= '9': // ParseDuration takes a bare 0
+		v.unexpected(`a duration with its unit (ms, s, m, h), such as "30s"%s`, or)
+	case d < low || d > maxDuration:
+		v.unexpected("a duration from %s to %s%s", brief(low), brief(maxDuration), or)
+	default:
+		*dst = d
+	}
+}
+
+// brief is d as people write it: 1h, not 1h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// name reads the name of a thing: it stands in URLs, labels and log lines, and none of them should need quoting.
+func (v value) name(dst *string) {
+	const expected = "a name of 1 to 63 letters, digits, dots, hyphens and underscores"
+	s, ok := v.text(expected)
+	if !ok {
+		return
+	}
+	if !isName(s) {
+		v.unexpected(expected)
+		return
+	}
+	*dst = s
+}
+
+func isName(s string) bool {
+	for _, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 63 && s != "." && s != ".."
+}
