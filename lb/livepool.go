@@ -199,9 +199,13 @@ func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	p.mu.Lock()
 	p.tellLocked()
 	p.mu.Unlock()
-	if !s.Up && p.conf.On.Dead == "close" {
+	if s.Up {
+		return
+	}
+	if p.conf.On.Dead == "close" {
 		p.cut(end.PeerDead, addr)
 	}
+	p.members.hasten()
 }
 
 func (p *livePool) isPassing(addr netip.AddrPort) bool {
@@ -211,7 +215,19 @@ func (p *livePool) isPassing(addr netip.AddrPort) bool {
 	return c != nil && c.up
 }
 
-// failed asks for an early probe: a connect has just failed.
+// lastProbe is how long the last probe of a peer took; false if there was none.
+func (p *livePool) lastProbe(addr netip.AddrPort) (time.Duration, bool) {
+	p.mu.Lock()
+	c := p.checks[addr]
+	p.mu.Unlock()
+	if c == nil {
+		return 0, false
+	}
+	r, ok := c.watch.Last()
+	return r.Latency, ok
+}
+
+// failed asks for an early probe and an early answer: a connect has just failed, and perhaps the name has moved on.
 func (p *livePool) failed(addr netip.AddrPort) {
 	p.mu.Lock()
 	c := p.checks[addr]
@@ -219,6 +235,7 @@ func (p *livePool) failed(addr netip.AddrPort) {
 	if c != nil {
 		c.watch.Poke()
 	}
+	p.members.hasten()
 }
 
 // gone is called by the reclaimer when no live epoch lists the peer. The address may have come back as another peer

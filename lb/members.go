@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebb-lb/ebb/dnswatch"
@@ -24,7 +25,10 @@ type members struct {
 	backends []*backend
 	timer    *time.Timer // runs holds out; nil when none is pending
 	closed   bool
+	watcher  *dnswatch.Watcher // nil before start
 	subs     []*dnswatch.Subscription
+
+	hastened atomic.Int64 // Unix nanoseconds
 }
 
 // backend is one entry of the config and what DNS says about it.
@@ -79,6 +83,9 @@ func (m *members) prepare(hasIPv6 bool) {
 // start subscribes to every name. Answers may arrive before it returns.
 func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) error {
 	m.prepare(hasIPv6)
+	m.mu.Lock()
+	m.watcher = w
+	m.mu.Unlock()
 	for _, b := range m.backends {
 		for _, typ := range b.types(hasIPv6) {
 			sub, err := w.Subscribe(dnswatch.Watch{
@@ -266,6 +273,31 @@ func (m *members) describe() string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
+}
+
+// hastenEvery is how often failing peers may hasten a pool's names. However many sessions fail, it costs this much.
+const hastenEvery = time.Second
+
+// hasten asks for the names again, though each not sooner than its min_refresh. Names that fail keep to their back-off.
+func (m *members) hasten() {
+	now, last := time.Now().UnixNano(), m.hastened.Load()
+	if now-last < int64(hastenEvery) || !m.hastened.CompareAndSwap(last, now) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.watcher == nil {
+		return
+	}
+	for _, b := range m.backends {
+		failing := false
+		for _, set := range b.sets {
+			failing = failing || !set.failing.IsZero()
+		}
+		if !failing {
+			m.watcher.Refresh(b.conf.Host)
+		}
+	}
 }
 
 func (m *members) close() {

@@ -81,6 +81,9 @@ func (p *livePool) sample(emit admin.Emit) {
 		}
 		emit(admin.PeerUp, up, table.Name, addr)
 		emit(admin.PeerSessionsActive, float64(peer.Active), table.Name, addr)
+		if took, ok := p.lastProbe(peer.Addr); ok {
+			emit(admin.CheckSeconds, took.Seconds(), table.Name, addr, p.conf.Check.Kind)
+		}
 		c, ok := p.counts.Load(peer.Addr)
 		if !ok { // nothing has ended there yet
 			continue

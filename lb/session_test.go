@@ -327,6 +327,10 @@ func TestDeadKeepsSessions(t *testing.T) {
 	greeting(t, c)
 	list[0].ln.Close()
 	eventually(t, "down", func() bool { return r.status().Peers[0].State == "down" })
+	m, labels := r.series(), fmt.Sprintf(`peer="%s",pool="db"}`, list[0].addr)
+	if m[`ebb_check_seconds{kind="tcp",`+labels] == "" || m[`ebb_peer_up{`+labels] != "0" {
+		t.Errorf("no series of the check in %v", m)
+	}
 	fmt.Fprintln(c, "x")
 	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
 		t.Error(err)
@@ -513,4 +517,86 @@ func echoUDP(t *testing.T, ip string, port uint16) *net.UDPConn {
 	}()
 	t.Cleanup(func() { c.Close(); <-done })
 	return c
+}
+
+// A connect that fails asks for the name at once, not when its TTL is over.
+func TestAFailedConnectHastensTheName(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2", "127.0.0.3")
+	r.dns.SetA("db.test", 3600, "127.0.0.2")
+	b := named("db.test", port)
+	b.MaxRefresh = time.Hour
+	r.pool().Backends = []config.Backend{b}
+	r.serve()
+	list[0].stop()
+	r.dns.SetA("db.test", 3600, "127.0.0.3")
+	before := r.dns.QueryCount("db.test", "A")
+	for range 20 {
+		if err := turnedAway(r.addr()); err == nil {
+			break
+		}
+	}
+	r.awaitListed("127.0.0.3")
+	if n := r.dns.QueryCount("db.test", "A") - before; n > 2 { // at most one each second
+		t.Errorf("%d questions", n)
+	}
+	r.ask()
+}
+
+func TestOutcome(t *testing.T) {
+	for _, tc := range []struct {
+		word end.Word
+		out  int64
+		want pool.Outcome
+	}{
+		{end.ClientFIN, 0, pool.OutcomeOK},
+		{end.ServerFIN, 0, pool.OutcomeOK},
+		{end.Idle, 0, pool.OutcomeNeutral},
+		{end.Idle, 1, pool.OutcomeOK},
+		{end.ServerReset, 0, pool.OutcomeResetEarly},
+		{end.ServerReset, 1, pool.OutcomeOK},
+		{end.ClientReset, 0, pool.OutcomeNeutral},
+		{end.ConnectFailed, 0, pool.OutcomeConnectFailed},
+		{end.Shutdown, 0, pool.OutcomeNeutral},
+	} {
+		if got := outcome(tc.word, tc.out); got != tc.want {
+			t.Errorf("%v with %d bytes: %v, want %v", tc.word, tc.out, got, tc.want)
+		}
+	}
+}
+
+// An address that comes back just when its peer ends is another peer: it needs a check of its own, and its counts stay.
+func TestAPeerThatReturnsAsItEndsIsChecked(t *testing.T) {
+	r := newRig(t)
+	_, port := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
+	r.pool().Check = fastCheck()
+	r.serve()
+	r.ask()
+	r.closed()
+	p := r.server.pools[0]
+	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port)
+	checkOf := func() *peerCheck {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.checks[addr]
+	}
+	old := checkOf()
+	p.gone(p.table.Peer(addr)) // as if of an older life
+	now := checkOf()
+	if now == nil || now == old {
+		t.Fatalf("check %p, before %p", now, old)
+	}
+	if _, kept := p.counts.Load(addr); !kept {
+		t.Error("the counts are gone")
+	}
+	p.table.SetHealth(addr, pool.HealthDown)
+	eventually(t, "the new check's word", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return now.up
+	})
+	if old.watch == now.watch {
+		t.Error("the old watch goes on")
+	}
 }

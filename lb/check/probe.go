@@ -15,6 +15,7 @@ type probe struct {
 	cancel context.CancelFunc
 	wake   chan struct{} // holds one signal: a watch joined, or poked is set
 	poked  atomic.Bool
+	last   atomic.Pointer[Result] // nil before the first
 
 	watches map[*Watch]struct{} // guarded by hub.mu
 
@@ -58,6 +59,7 @@ func (p *probe) run() {
 				return // the result is of our own hurry, not of the peer
 			}
 			p.busy = false
+			p.last.Store(&r)
 			p.target.observe(r)
 			p.schedule(p.target.interval())
 		case <-p.wake:
@@ -137,6 +139,14 @@ func (w *Watch) Close() { w.probe.hub.drop(w) }
 func (w *Watch) Poke() {
 	w.probe.poked.Store(true)
 	w.probe.signal()
+}
+
+// Last gives the result of the last probe; false if there was none yet.
+func (w *Watch) Last() (Result, bool) {
+	if r := w.probe.last.Load(); r != nil {
+		return *r, true
+	}
+	return Result{}, false
 }
 
 // claim reports whether w must be told s, and notes that it was. It does so right before the call, so that a watch closed
