@@ -40,8 +40,14 @@ func (s *Session) pump(from, to *net.TCPConn, moved *atomic.Int64, done uint32, 
 		}
 		s.touch()
 	}
-	if err != io.EOF {
+	switch other := (clientDone | serverDone) &^ done; {
+	case err != io.EOF:
 		s.cut(err, fromReset)
+		return
+	case r.gone && s.finished.Load()&other == 0:
+		// The kernel reports a reset once. If a write of the other direction had it, the next read looks like an end (R3).
+		// A connection that is gone although we have not sent our FIN has not ended, it was cut.
+		s.Kill(fromReset)
 		return
 	}
 	s.finish(done)
@@ -64,6 +70,7 @@ type reader struct {
 	buf  *[bufferSize]byte
 	n    int
 	err  error
+	gone bool // at the end of the stream there was no connection any more
 }
 
 func newReader(c *net.TCPConn) (*reader, error) {
@@ -104,5 +111,9 @@ func (r *reader) try(fd uintptr) bool {
 		return true
 	}
 	buffers.Put(buf)
+	if r.n == 0 && r.err == nil {
+		_, err := syscall.Getpeername(int(fd))
+		r.gone = err != nil // ENOTCONN, or EINVAL on some systems
+	}
 	return r.err != syscall.EAGAIN
 }
