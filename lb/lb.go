@@ -7,6 +7,16 @@
 // gives the lease back, counts, and writes one line. Answers become members, members become epochs; a change of either
 // never touches a session but by the pool's own session policy.
 //
+// Invariants:
+//
+//	L1  What is accepted is counted, ends with one word of a closed list, is counted under it, and gets one log line.
+//	L2  A lease is given back once, whatever the session's way, and what ended on the peer is counted before that.
+//	L3  A change of members or health fails no session: one that is connecting goes to another peer, one that is
+//	    established ends only where the pool's session policy says so.
+//	L4  max_conns holds over all addresses of a listener, and a refusal never stops the accepting.
+//	L5  A failure of DNS takes no peer away before max_stale, and one family or name never harms another.
+//	L6  Shutdown goes in order: not ready, delay, no new sessions, time for those that live, the rest cut.
+//
 // It does not parse flags or files (lb/config), move bytes (lb/internal/relay, lb/internal/flow), or choose peers (pool).
 package lb
 

@@ -82,26 +82,6 @@ func (l *listener) acceptFailed(reason string) {
 	}
 }
 
-// limit bounds the sessions of one listener.
-type limit struct {
-	max  int64 // 0 is none
-	held atomic.Int64
-}
-
-func (m *limit) take() bool {
-	for {
-		n := m.held.Load()
-		if m.max > 0 && n >= m.max {
-			return false
-		}
-		if m.held.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-func (m *limit) give() { m.held.Add(-1) }
-
 // admit takes a place for a session, unless max_conns are taken. Whoever is admitted departs.
 func (l *listener) admit() bool {
 	if !l.limit.take() {
@@ -156,47 +136,4 @@ func (l *listener) wait() {
 	if l.flows != nil {
 		l.flows.Close()
 	}
-}
-
-// udpFlow is one UDP flow: a trip and the flow that carries it. It counts as a session once it has its socket; a datagram
-// for which no flow can be made is counted as dropped, and that is all, for a flood of them must cost nothing more.
-type udpFlow struct {
-	trip
-	*flow.Flow
-}
-
-// openFlow admits a new flow; nil drops its datagram.
-func (l *listener) openFlow(f *flow.Flow) flow.Director {
-	if !l.admit() {
-		return nil
-	}
-	return &udpFlow{trip: l.trip(f.Client, f.Local), Flow: f}
-}
-
-func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
-
-// Connected registers the flow: from now on it can be cut.
-func (s *udpFlow) Connected() {
-	l := s.listener
-	s.reached()
-	s.begin()
-	l.live.enter(s.slot, s)
-	l.live.settle(s.slot, s, s.peer.Addr(), func() bool { return true })
-	if w := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
-		s.Kill(w)
-	}
-}
-
-// Fit tells whether the peer still serves: listed by the newest epoch and not down.
-func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer) }
-
-// Done is told by the flow that its socket is closed, or that it never had one.
-func (s *udpFlow) Done(w end.Word) {
-	l := s.listener
-	if s.id != 0 {
-		l.live.leave(s.slot, s)
-		in, out := s.moved()
-		s.finish(w, in, out, 0, s.Upstream())
-	}
-	l.depart()
 }

@@ -178,7 +178,9 @@ func TestRH1ARefusedPeerIsNotTriedTwice(t *testing.T) {
 	list, port := backends(t, "127.0.0.2", "127.0.0.3", "127.0.0.4")
 	list[0].stop()
 	list[1].stop()
-	r.pool().Backends = []config.Backend{named("127.0.0.2", port), named("127.0.0.3", port), named("127.0.0.4", port)}
+	heavy := named("127.0.0.2", port)
+	heavy.Weight = 100 // it would be picked again and again
+	r.pool().Backends = []config.Backend{heavy, named("127.0.0.3", port), named("127.0.0.4", port)}
 	r.serve()
 	for range 6 {
 		if who := r.ask().Addr().String(); who != "127.0.0.4" {
