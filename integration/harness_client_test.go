@@ -42,6 +42,20 @@ func dialFrom(from, to netip.AddrPort) (client, error) {
 	return client{tcp}, tcp.SetDeadline(time.Now().Add(3 * patience))
 }
 
+// talk is one short session: it connects, sends a word and expects it back. It gives the error that the client saw.
+func talk(addr netip.AddrPort) error {
+	c, err := dialFrom(netip.AddrPort{}, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("ping")); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(c, make([]byte, 4))
+	return err
+}
+
 // bindLate lets the kernel choose the source port when it knows the destination (IP_BIND_ADDRESS_NO_PORT, ip(7)): a port
 // in TIME_WAIT towards one address is free towards another.
 func bindLate(_, _ string, raw syscall.RawConn) error {

@@ -104,7 +104,7 @@ func spawn(t *testing.T, plain bool, args ...string) *ebb {
 		_ = e.cmd.Process.Kill()
 		<-e.exited
 		if t.Failed() {
-			t.Logf("the last lines of ebb's log:\n%s", e.logs.tail(40))
+			t.Logf("the last lines of ebb's log:\n%s", e.logs.tail(15))
 		}
 	})
 	return e

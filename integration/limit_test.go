@@ -91,9 +91,9 @@ func TestEMFILE(t *testing.T) {
 		c.Close()
 	}
 	eventually(t, "the end of those that waited", func() bool { return len(e.logs.ended()) == sessions+waiting })
-	c := dial(t, e.addr)
-	c.echoes(t, []byte("well again"))
-	c.Close()
+	if err := talk(e.addr); err != nil {
+		t.Errorf("well again: %v", err)
+	}
 	if n := e.metrics(t).sum("ebb_accept_errors_total", label("reason", "emfile")); n < 1 || n > 100 { // 5 ms, 10, 20, ... 1 s
 		t.Errorf("%v failed accepts counted", n)
 	}

@@ -5,8 +5,7 @@ package integration
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/netip"
+	"net/http"
 	"regexp"
 	"strings"
 	"syscall"
@@ -20,9 +19,9 @@ func TestRH1(t *testing.T) {
 	b := echo(t, at(3, port))
 	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port})
 	for range 2 { // in turn, so that one of them at least begins at the peer that refuses
-		c := dial(t, e.addr)
-		c.echoes(t, []byte("ping"))
-		c.Close()
+		if err := talk(e.addr); err != nil {
+			t.Error(err)
+		}
 	}
 	oracle(t, e, b)
 	retried := 0
@@ -51,14 +50,7 @@ func TestRH2(t *testing.T) {
 	const conns = 4 // two of them on each, and too few failures for an ejection
 	answered := 0
 	for n := range conns {
-		c, err := dialFrom(netip.AddrPort{}, e.addr)
-		if err == nil {
-			if _, err = c.Write([]byte("ping")); err == nil {
-				_, err = io.ReadFull(c, make([]byte, 4))
-			}
-			c.Close()
-		}
-		switch {
+		switch err := talk(e.addr); {
 		case err == nil:
 			answered++
 		case !errors.Is(err, syscall.ECONNRESET):
@@ -116,25 +108,12 @@ func TestRH15(t *testing.T) {
 			t.Fatalf("%+v", s)
 		}
 	}
-	if e.isReady() {
-		t.Error("ready without a peer")
+	if code, body, err := e.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "pool t") {
+		t.Errorf("readyz: %d %q %v", code, body, err)
 	}
 	b := echo(t, at(3, port))
 	begin := time.Now()
-	for served := false; !served; {
-		c, err := dialFrom(netip.AddrPort{}, e.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err = c.Write([]byte("x")); err == nil {
-			_, err = c.Read(make([]byte, 1))
-		}
-		c.Close()
-		if served = err == nil; !served && time.Since(begin) > patience {
-			t.Fatal("never served")
-		}
-		time.Sleep(10 * time.Millisecond) // polls another process
-	}
+	eventually(t, "a session served", func() bool { return talk(e.addr) == nil })
 	t.Logf("served %v after the peer came up", time.Since(begin))
 	if took := time.Since(begin); took > 600*time.Millisecond+5*time.Second { // interval × rise + 0.2 s, and a busy machine
 		t.Errorf("served only %v after the peer came up", took)
@@ -149,31 +128,34 @@ func TestPassiveEjection(t *testing.T) {
 	refuse(t, at(2, port))
 	good := echo(t, at(3, port))
 	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port})
-	talk := func() {
-		c := dial(t, e.addr)
-		c.echoes(t, []byte("ping"))
-		c.Close()
-	}
 	begin := time.Now()
 	for range 20 {
-		talk()
+		if err := talk(e.addr); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Skipf("20 sessions took %v: the ejection is over before they are", took)
 	}
 	oracle(t, e, good)
-	refused := 0
-	for _, s := range e.logs.ended() {
-		refused += strings.Count(s.Attempts, " refused ")
-	}
-	if refused != 3 {
-		t.Errorf("%d attempts were refused, expected an ejection after 3", refused)
+	if n := e.refusedAttempts(); n != 3 {
+		t.Errorf("%d attempts were refused, expected an ejection after 3", n)
 	}
 	if p, ok := e.poolStatus(t).peer(at(2, port).String()); !ok || p.State != "ejected" {
 		t.Errorf("%+v", p)
 	}
 	eventually(t, "a try after the ejection", func() bool {
-		talk()
-		return strings.Contains(e.logs.ended()[len(e.logs.ended())-1].Attempts, " refused ")
+		if err := talk(e.addr); err != nil {
+			t.Fatal(err)
+		}
+		return e.refusedAttempts() > 3
 	})
+}
+
+// refusedAttempts counts, over the sessions that have ended, the connects that a peer refused.
+func (e *ebb) refusedAttempts() (n int) {
+	for _, s := range e.logs.ended() {
+		n += strings.Count(s.Attempts, " refused ")
+	}
+	return n
 }
