@@ -88,7 +88,6 @@ func demoScreen(out io.Writer, verbose bool) demoView {
 
 // runDemo plays until ctx is done. It owns the backends. The error says what the demo was to show and did not.
 func runDemo(ctx context.Context, backends demoBackends, view demoView, log *slog.Logger) error {
-	names := backends.names()
 	defer backends.serve()()
 	zone, err := newDemoZone(backends)
 	if err != nil {
@@ -99,25 +98,19 @@ func runDemo(ctx context.Context, backends demoBackends, view demoView, log *slo
 	if err != nil {
 		return err
 	}
-	load := newDemoLoad(ebb.addr, names)
+	load := newDemoLoad(ebb.addr, backends.names())
 	watch := &demoWatch{zone: zone, load: load, status: ebb.pool, backends: backends, view: view, start: time.Now()}
 	endWatch := watch.run()
-
-	loading, endLoad := context.WithCancel(ctx)
-	defer endLoad()
-	go func() { // the client has nobody to talk to any more
-		<-ebb.done
-		endLoad()
-	}()
 	stopMoving := zone.move(demoMove)
-	load.run(loading)
+	load.run(ctx)
 	stopMoving()
 	left := ebb.rest(demoRest)
+	done := ebb.pool() // if something is left, that is the result: the end would cut its sessions and free it
 	err = ebb.stop()
 	endWatch()
 
-	done := ebb.pool()
 	if len(left) == 0 {
+		done = ebb.pool()
 		left = retired(done)
 	}
 	count := load.count()
@@ -238,7 +231,7 @@ func epochVerdict(left []admin.Epoch) error {
 	}
 	parts := make([]string, len(left))
 	for i, e := range left {
-		parts[i] = fmt.Sprintf("epoch %d (%s) with %d sessions", e.ID, e.Cause, e.Sessions)
+		parts[i] = fmt.Sprintf("epoch %d (%s) held by %d", e.ID, e.Cause, e.Sessions)
 	}
 	return fmt.Errorf("retired and not reclaimed: %s", strings.Join(parts, ", "))
 }

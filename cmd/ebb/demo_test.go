@@ -205,7 +205,7 @@ func TestDemoEpochVerdict(t *testing.T) {
 		t.Error(err)
 	}
 	left := retired(admin.Pool{Epochs: []admin.Epoch{{ID: 7, Cause: "dns", Sessions: 1, Retired: true}, {ID: 8, Cause: "dns"}}})
-	if err := epochVerdict(left); err == nil || err.Error() != "retired and not reclaimed: epoch 7 (dns) with 1 sessions" {
+	if err := epochVerdict(left); err == nil || err.Error() != "retired and not reclaimed: epoch 7 (dns) held by 1" {
 		t.Error(err)
 	}
 }
