@@ -351,6 +351,18 @@ func (r *rig) closed() {
 	if accepted != ended || uint64(len(lines)) != accepted || len(ids) != len(lines) {
 		r.t.Errorf("accepted %d, ended %d, lines %d with %d ids", accepted, ended, len(lines), len(ids))
 	}
+	eventually(r.t, "no count of what is gone", func() bool {
+		left := 0
+		for _, p := range r.server.pools {
+			p.counts.Range(func(addr, _ any) bool {
+				if p.table.Peer(addr.(netip.AddrPort)) == nil {
+					left++
+				}
+				return true
+			})
+		}
+		return left == 0
+	})
 	for _, p := range r.status().Peers {
 		if p.Active != 0 {
 			r.t.Errorf("%s has %d sessions at rest", p.Addr, p.Active)

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -96,9 +97,7 @@ func TestDNS3ASessionOnARemovedPeerDrains(t *testing.T) {
 	}
 	c.Close()
 	eventually(t, "the old peer to be gone", func() bool { return len(r.status().Peers) == 1 })
-	if len(r.logs.find("peer gone")) != 1 {
-		t.Errorf("peer gone: %v", r.logs.find("peer gone"))
-	}
+	eventually(t, "its line", func() bool { return len(r.logs.find("peer gone")) == 1 })
 	r.closed()
 }
 
@@ -157,7 +156,11 @@ func TestReturnEndsTheDrain(t *testing.T) {
 	}
 	first := begun()
 	r.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
-	r.awaitListed("127.0.0.2", "127.0.0.3")
+	eventually(t, "the drain to be over", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.drains[addr] == nil
+	})
 	r.dns.SetA("db.test", 0, "127.0.0.3")
 	r.awaitListed("127.0.0.3")
 	second := begun()
@@ -543,6 +546,25 @@ func TestAFailedConnectHastensTheName(t *testing.T) {
 		t.Errorf("%d questions", n)
 	}
 	r.ask()
+}
+
+// A session that is cut while it connects ends on its peer by the word of the cut.
+func TestACutConnectIsCountedByItsCause(t *testing.T) {
+	r := newRig(t)
+	_, port := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
+	r.serve()
+	l := r.server.listeners[0]
+	s := l.trip(netip.AddrPort{}, netip.AddrPort{})
+	s.begin()
+	addr, _ := s.Next()
+	s.Failed(context.Canceled)
+	s.finish(end.Shutdown, 0, 0, 0, netip.AddrPort{})
+	ended := &l.pool.count(addr).ended
+	if ended[end.Shutdown].Load() != 1 || ended[end.None].Load() != 0 {
+		t.Errorf("the peer's count: %d, for no reason %d", ended[end.Shutdown].Load(), ended[end.None].Load())
+	}
+	r.closed()
 }
 
 func TestOutcome(t *testing.T) {
