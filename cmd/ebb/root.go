@@ -112,7 +112,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 	}
 	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newVersionCommand(), newCompletionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
 	root.AddCommand(absentCommands()...)
 	return root
 }
