@@ -67,7 +67,7 @@ func reason(err error) error {
 // parse makes the Config of a text. file is only a name.
 func parse(file, text string, flags *Flags) (*Config, error) {
 	src := new(source)
-	text = strings.TrimPrefix(text, "\ufeff")
+	text = strings.TrimPrefix(text, "\ufeff") // the library does too, and its offsets are without it
 	if i := binaryAt(text); i >= 0 {
 		src.add(file, 1+strings.Count(text[:i], "\n"), "syntax", "found binary data, expected a TOML file in UTF-8")
 		return nil, src.problems.err()

@@ -130,6 +130,10 @@ func TestProblems(t *testing.T) {
 		{"latin-1", "# stra\xdfe\n", []string{`f:1: syntax: found binary data, expected a TOML file in UTF-8`}},
 		{"utf-16", "\xff\xfe[\x00", []string{`f:1: syntax: found binary data, expected a TOML file in UTF-8`}},
 		{"byte order mark", "\ufeff" + whole, nil},
+		{"byte order mark and syntax", "\ufeff\n" + whole + "\nweight =\na=\n", []string{
+			`f:11: weight: not TOML: expected value but found '\n' instead`,
+			`f:12: a: not TOML: expected value but found '\n' instead`,
+		}},
 		{"carriage returns", strings.ReplaceAll(whole+"weight = -1\n", "\n", "\r\n"), []string{`f:9: pool.p.backend.weight: found -1, expected a whole number from 0 to 65535`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
