@@ -150,7 +150,7 @@ func TestDNS32FamiliesThatAreAsked(t *testing.T) {
 
 func TestDNS41TwoNamesOnePeer(t *testing.T) {
 	r := newRig(t)
-	_, port := backends(t, "127.0.0.2")
+	list, port := backends(t, "127.0.0.2")
 	r.dns.SetA("a.test", 0, "127.0.0.2")
 	r.dns.SetA("b.test", 0, "127.0.0.2")
 	r.pool().Backends = []config.Backend{named("a.test", port), named("b.test", port)}
@@ -193,6 +193,11 @@ func TestDNS41TwoNamesOnePeer(t *testing.T) {
 		t.Errorf("%d checks of gone peers", len(p.checks))
 	}
 	p.mu.Unlock()
+	eventually(t, "the probes to end", func() bool {
+		before := list[0].seen.Load()
+		time.Sleep(10 * fastCheck().Interval)
+		return list[0].seen.Load() == before
+	})
 	r.closed()
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +83,7 @@ type backendServer struct {
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
+	seen atomic.Int64 // connections, probes included
 }
 
 // listenOn binds a port on an address; port 0 is any.
@@ -104,6 +106,7 @@ func serveBackend(t testing.TB, ip string, port uint16) *backendServer {
 			if err != nil {
 				return
 			}
+			b.seen.Add(1)
 			b.mu.Lock()
 			b.open[c] = struct{}{}
 			b.mu.Unlock()
