@@ -22,7 +22,7 @@ func contenders(ebb, dir string) []proxy {
 		return func(ctx context.Context, listen, target string) (*process, error) {
 			conf := fmt.Sprintf(`global
   nbthread %d
-  maxconn 10000
+  maxconn 4000
   tune.pipesize 1048576
 defaults
   mode tcp
@@ -44,7 +44,7 @@ daemon off;
 worker_processes %d;
 pid %s/nginx.pid;
 error_log /dev/null;
-events { worker_connections 10000; }
+events { worker_connections 4000; }
 stream {
   server {
     listen %s reuseport;
