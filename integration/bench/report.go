@@ -104,6 +104,9 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s\n", name, r.Version[name])
 	}
 	for _, row := range r.Rows {
+		if len(row.Samples) == 0 { // not asked for
+			continue
+		}
 		topRate, leastCPU := r.best(row)
 		fmt.Fprintf(w, "\n%s\n", row.Load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
