@@ -45,5 +45,13 @@ fuzz:
 bench-once:
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(PKGS)
 
+# Each mutant of a package (testdata/mutants) must be killed by its tests.
+mutants:
+	$(GO) run .ci/mutants/main.go pool
+
+# The spin models of the epoch table, and their seeded bugs.
+model:
+	./pool/testdata/model/run
+
 clean:
 	rm -rf ebb dist

@@ -154,3 +154,25 @@ func TestLeastConnAboveTheExactLimit(t *testing.T) {
 		l.Release(OutcomeOK)
 	}
 }
+
+func TestLeastConnIdlePeersByWeightProofAndEjection(t *testing.T) {
+	w := table(t, Options{Slots: 1})
+	w.apply(t, members(3, 1, 3, 2))
+	if got := w.order(t, 6); got != "111111" {
+		t.Errorf("idle peers of weights 1:3:2 went %s, expected the heaviest", got)
+	}
+	w.apply(t, members(2))
+	for range 3 {
+		l := w.acquire(t, Request{Exclude: []netip.AddrPort{addr(0)}})
+		l.Release(OutcomeConnectFailed)
+	}
+	if got := w.order(t, 4); got != "0000" {
+		t.Errorf("picked %s while peer 1 is ejected", got)
+	}
+	w = table(t, Options{Slots: 1, Checked: true})
+	w.apply(t, members(3))
+	w.SetHealth(addr(1), HealthUp)
+	if got := w.order(t, 4); got != "1111" {
+		t.Errorf("picked %s: a proven peer is preferred to unproven ones", got)
+	}
+}

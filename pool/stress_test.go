@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -170,8 +171,9 @@ func FuzzTable(f *testing.F) {
 	})
 }
 
-// Readers and writers at full speed: a pick is always a peer that some epoch between its begin and its end listed, is alive
-// while it is held, and at the end nothing is left.
+// Readers and writers at full speed, with changes of health, ejections, and a close while all still run: a pick is always a
+// peer that some epoch between its begin and its end listed, is alive while it is held, and at the end nothing is left.
+// Peers 2 and 3 are always listed and never down, so that no acquire may fail before the close.
 func TestStressPicksAreLinearizable(t *testing.T) {
 	s := drawSeed(t)
 	w := table(t, Options{Slots: 4, MaxConns: 50})
@@ -179,25 +181,22 @@ func TestStressPicksAreLinearizable(t *testing.T) {
 	var mu sync.Mutex
 	lists := map[uint64]map[netip.AddrPort]bool{}
 	var readers, writers sync.WaitGroup
-	stop := make(chan struct{})
+	var closing atomic.Bool
 	for slot := range 4 {
 		readers.Go(func() {
 			r := rand.New(rand.NewPCG(s, uint64(slot)))
 			var held []*Lease
 			for {
-				select {
-				case <-stop:
-					for _, l := range held {
-						l.Release(OutcomeNeutral)
-					}
-					return
-				default:
-				}
 				before := w.current.Load().id
 				l, err := w.Acquire(Request{Slot: slot})
 				after := w.current.Load().id
 				if err != nil {
-					t.Errorf("acquire: %v", err)
+					if err != ErrClosed || !closing.Load() {
+						t.Errorf("acquire: %v", err)
+					}
+					for _, l := range held {
+						l.Release(OutcomeNeutral)
+					}
 					return
 				}
 				if l.Epoch() < before || l.Epoch() > after {
@@ -218,7 +217,7 @@ func TestStressPicksAreLinearizable(t *testing.T) {
 					if w.endings(held[i].Peer()) != 0 {
 						t.Error("a peer ended while it was leased")
 					}
-					held[i].Release(OutcomeNeutral)
+					held[i].Release(Outcome(r.UintN(5)))
 					held = slices.Delete(held, i, i+1)
 				}
 			}
@@ -246,13 +245,29 @@ func TestStressPicksAreLinearizable(t *testing.T) {
 			}
 		})
 	}
-	writers.Wait()
-	close(stop)
-	readers.Wait()
-	eventually(t, "one epoch is left", func() bool { p, r := w.Counts(); return p-r == 1 })
-	for _, p := range w.Status().Peers {
-		if p.Active != 0 {
-			t.Errorf("%v still has %d", p.Addr, p.Active)
+	writers.Go(func() {
+		r := rand.New(rand.NewPCG(s, 200))
+		for range 1500 {
+			w.SetHealth(addr([]int{0, 1, 4, 5}[r.IntN(4)]), Health(r.UintN(3)))
+			w.Status()
 		}
+	})
+	writers.Wait()
+	closing.Store(true)
+	w.Close()
+	readers.Wait()
+	eventually(t, "every epoch is freed", func() bool { p, r := w.Counts(); return p == r })
+	eventually(t, "every peer ended once", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for p, n := range w.ended {
+			if n != 1 || p.Active() != 0 {
+				t.Fatalf("%v ended %d times, with %d leases", p.Addr(), n, p.Active())
+			}
+		}
+		return len(w.ended) > 0
+	})
+	if left := w.Status().Peers; len(left) != 0 {
+		t.Errorf("left: %+v", left)
 	}
 }

@@ -1,0 +1,174 @@
+// Command mutants shows that the tests of a package can fail. Each file in PACKAGE/testdata/mutants is one mutant: a title,
+// a text in a source file of the package, and what replaces it. The tests must fail with each of them.
+//
+//	title: an increment is not undone when its epoch is retired (I1)
+//	file: epoch.go
+//	run: TestI1|TestStress
+//	--- was
+//	old lines
+//	--- is
+//	new lines
+//
+// "run" (the tests to run) and "race: yes" are optional. The old text must occur exactly once. Nothing is copied or changed:
+// the compiler sees the mutant through an overlay.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+type mutant struct {
+	name, dir        string // its file, and the package
+	title, file, run string
+	race             bool
+	was, is          string
+}
+
+func main() {
+	if err := check(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// check tries every mutant of the packages, which are folders.
+func check(dirs []string) error {
+	var mutants []mutant
+	for _, dir := range dirs {
+		names, err := filepath.Glob(filepath.Join(dir, "testdata/mutants/*"))
+		if err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("%s has no testdata/mutants", dir)
+		}
+		for _, name := range names {
+			m, err := read(dir, name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			mutants = append(mutants, m)
+		}
+		if out, err := test(dir, "", false, ""); err != nil {
+			return fmt.Errorf("%s fails without any mutant: %w\n%s", dir, err, out)
+		}
+	}
+	work, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	todo := make(chan int)
+	results := make([]error, len(mutants))
+	var workers sync.WaitGroup
+	for range min(runtime.NumCPU(), 4) {
+		workers.Go(func() {
+			for i := range todo {
+				m, start := mutants[i], time.Now()
+				word := "killed"
+				if results[i] = m.try(filepath.Join(work, fmt.Sprint(i))); results[i] != nil {
+					word = "FAIL  "
+				}
+				fmt.Printf("%s %5.1fs  %s: %s\n", word, time.Since(start).Seconds(), m.name, m.title)
+			}
+		})
+	}
+	for i := range mutants {
+		todo <- i
+	}
+	close(todo)
+	workers.Wait()
+	fmt.Printf("%d mutants\n", len(mutants))
+	return errors.Join(results...)
+}
+
+func read(dir, name string) (mutant, error) {
+	m := mutant{name: filepath.Base(name), dir: dir}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return m, err
+	}
+	head, body, ok := strings.Cut(string(text), "--- was\n")
+	was, is, ok2 := strings.Cut(body, "--- is\n")
+	if !ok || !ok2 {
+		return m, errors.New("expected a head, \"--- was\" and \"--- is\"")
+	}
+	m.was, m.is = was, is
+	for line := range strings.Lines(head) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "title":
+			m.title = value
+		case "file":
+			m.file = value
+		case "run":
+			m.run = value
+		case "race":
+			m.race = value == "yes"
+		default:
+			return m, fmt.Errorf("%q, expected title, file, run or race", key)
+		}
+	}
+	if m.title == "" || m.file == "" || m.was == "" {
+		return m, errors.New("expected a title, a file and what was")
+	}
+	return m, nil
+}
+
+// try runs the tests with the mutant in place. It returns an error unless they fail.
+func (m mutant) try(work string) error {
+	path, err := filepath.Abs(filepath.Join(m.dir, m.file))
+	if err != nil {
+		return err
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n := bytes.Count(source, []byte(m.was)); n != 1 {
+		return fmt.Errorf("%s does not apply: its text occurs %d times in %s", m.name, n, m.file)
+	}
+	changed, overlay := work+".go", work+".json"
+	if err := os.WriteFile(changed, bytes.Replace(source, []byte(m.was), []byte(m.is), 1), 0o600); err != nil {
+		return err
+	}
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(overlay, list, 0o600); err != nil {
+		return err
+	}
+	out, err := test(m.dir, overlay, m.race, m.run)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s survives: no test fails", m.name)
+	case !errors.As(err, &exit):
+		return err
+	case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("[setup failed]")):
+		return fmt.Errorf("%s does not compile:\n%s", m.name, out)
+	}
+	return nil
+}
+
+func test(dir, overlay string, race bool, run string) ([]byte, error) {
+	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-ldflags=-s -w", "-timeout=60s", "-run=" + run}
+	if overlay != "" {
+		args = append(args, "-overlay="+overlay)
+	}
+	if race {
+		args = append(args, "-race")
+	}
+	return exec.Command("go", append(args, "./"+filepath.Clean(dir))...).CombinedOutput()
+}
