@@ -127,7 +127,8 @@ func newHelpCommand() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return usageError{fmt.Errorf("help: no such verb: %s", strings.Join(args, " ")), "ebb"}
 			}
-			about.InitDefaultHelpFlag()
+			about.InitDefaultHelpFlag() // the flags that are there when help is asked for by --help
+			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,8 +46,9 @@ share one pool of all --to. The log goes to stderr: text on a terminal, JSON oth
 	return cmd
 }
 
-// serve balances until it is told to stop. When it returns, all that was logged has been written.
+// serve balances until it is told to stop. When it returns, what was logged has been written, if the target takes it.
 func serve(ctx context.Context, conf *config.Config, stderr io.Writer, readyFD *os.File) error {
+	signal.Ignore(syscall.SIGPIPE) // to the end: a log that nobody reads any more is a failed write, not a reason to die
 	sink := lb.NewLogSink(stderr)
 	defer flush(sink)
 	log, err := newLogger(sink, stderr, conf.Log)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +68,9 @@ func inherited(t *testing.T) (r *os.File, fd int) {
 	}
 	defer w.Close()
 	t.Cleanup(func() { r.Close() })
+	if err := r.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	if fd, err = syscall.Dup(int(w.Fd())); err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +117,6 @@ func TestRun(t *testing.T) {
 	ready, fd := inherited(t)
 	c := begin(t, "run", "--listen", "tcp://"+listen, "--to", echo(t), "--admin", adminAddr, "--ready-fd", strconv.Itoa(fd))
 
-	if err := ready.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	if said, err := io.ReadAll(ready); err != nil || string(said) != "\n" { // ReadAll needs the end too
 		t.Fatalf("ready: %q, %v", said, err)
 	}
@@ -164,6 +166,75 @@ func TestRun(t *testing.T) {
 		if !slices.Contains(said, msg) {
 			t.Errorf("no line with msg=%s:\n%s", msg, c.stderr.String())
 		}
+	}
+}
+
+// TestRunLogReaderGone takes away who reads the log. That is no reason to die, not even with the last line.
+func TestRunLogReaderGone(t *testing.T) {
+	listen := freeAddr(t)
+	cmd := exec.Command("ebb", "run", "--listen", "tcp://"+listen, "--to", echo(t), "--admin", "off")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer guard.Stop()
+	for in := bufio.NewScanner(log); in.Scan() && !strings.Contains(in.Text(), `"msg":"ready"`); {
+	}
+	log.Close()
+	for range 3 { // sessions, each with a line that fails
+		conn, err := net.Dial("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("e")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stuck is a log target that takes nothing until it is freed.
+type stuck struct{ freed chan struct{} }
+
+func (s stuck) Write(b []byte) (int, error) {
+	<-s.freed
+	return len(b), nil
+}
+
+func TestRunLogStuck(t *testing.T) {
+	target := stuck{make(chan struct{})}
+	defer close(target.freed)
+	ready, fd := inherited(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"run", "--listen", "tcp://" + freeAddr(t), "--to", "127.0.0.1:1", "--admin", "off", "--ready-fd", strconv.Itoa(fd)}, io.Discard, target)
+	}()
+	if said, err := io.ReadAll(ready); err != nil || string(said) != "\n" {
+		t.Fatalf("ready: %q, %v", said, err)
+	}
+	stop()
+	select {
+	case got := <-code:
+		if got != exitDone {
+			t.Errorf("exit code %d", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("ebb did not return")
 	}
 }
 

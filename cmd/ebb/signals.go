@@ -20,12 +20,11 @@ type stopper struct {
 	done     sync.WaitGroup
 }
 
-// newStopper begins to listen for signals. A log that nobody reads any more must not end the process, so SIGPIPE is a
-// failed write and nothing else. Close ends it.
+// newStopper begins to listen for signals. Close ends it.
 func newStopper(ctx context.Context, n *notifier, log *slog.Logger) (context.Context, *stopper) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stopper{hurry: make(chan struct{}), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, log: log}
-	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	s.done.Go(s.listen)
 	return ctx, s
 }
@@ -34,7 +33,6 @@ func (s *stopper) listen() {
 	asked := 0
 	for sig := range s.signals {
 		switch sig {
-		case syscall.SIGPIPE:
 		case syscall.SIGHUP:
 			s.log.Warn("SIGHUP: reload is not in this version, the config stays as it is")
 		default:
