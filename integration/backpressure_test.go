@@ -10,7 +10,7 @@ import (
 
 // The row says 60 s; what it is about, a relay that spins on a socket nobody reads, shows in the first second.
 func TestBP4(t *testing.T) {
-	const readers, seconds, page = 500, 15, 8 << 20
+	const readers, seconds, page = 500, 10, 8 << 20
 	b := serve(t, at(2, freePort(t)), func(c peerConn) { _, _ = c.Write(make([]byte, page)) })
 	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port()})
 	var live []client
@@ -39,6 +39,9 @@ func TestBP4(t *testing.T) {
 		defer tick.Stop()
 		for range seconds {
 			for _, c := range live {
+				if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+					t.Fatal(err)
+				}
 				c.recv(t, 1)
 			}
 			<-tick.C

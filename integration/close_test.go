@@ -61,6 +61,7 @@ func TestHC2(t *testing.T) {
 }
 
 func TestHC4(t *testing.T) {
+	t.Parallel()
 	b := serve(t, at(2, freePort(t)), func(c peerConn) { _, _ = c.Write([]byte("world")) })
 	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port()})
 	c := dial(t, e.addr)
@@ -122,6 +123,7 @@ func TestHC6(t *testing.T) {
 }
 
 func TestHC7(t *testing.T) {
+	t.Parallel()
 	b := silent(t, at(2, freePort(t)))
 	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: `half_close_timeout = "1s"`})
 	c := dial(t, e.addr)

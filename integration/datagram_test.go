@@ -11,6 +11,7 @@ import (
 )
 
 func TestUD1(t *testing.T) {
+	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
 	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
 	clients := []udpClient{listenUDP(t, at(1, 0)), listenUDP(t, at(1, 0))}
@@ -55,6 +56,7 @@ func TestUD1(t *testing.T) {
 }
 
 func TestUD2(t *testing.T) {
+	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
 	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "300ms"`})
 	c := listenUDP(t, at(1, 0))
@@ -72,6 +74,7 @@ func TestUD2(t *testing.T) {
 }
 
 func TestUD3(t *testing.T) {
+	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
 	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
 	c := listenUDP(t, at(1, 0))
@@ -91,6 +94,7 @@ func TestUD3(t *testing.T) {
 }
 
 func TestUD5(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name           string
 		listen, client netip.Addr
@@ -132,6 +136,7 @@ func hasIPv6() bool {
 }
 
 func TestUD6(t *testing.T) {
+	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
 	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
 	c := listenUDP(t, at(1, 0))
@@ -156,6 +161,7 @@ func TestUD6(t *testing.T) {
 }
 
 func TestUD7(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	b := echoUDP(t, at(3, port)) // nobody has the port of 127.0.0.2
 	e := start(t, setup{network: "udp", hosts: []string{host(2), host(3)}, port: port, listener: `idle_timeout = "1s"`})
@@ -193,6 +199,7 @@ func TestUD7(t *testing.T) {
 
 // A flow whose peer has left DNS goes on at another one with its next datagram (UD-13, in small).
 func TestUDPFlowLeavesRemovedPeer(t *testing.T) {
+	t.Parallel()
 	dns := startDNS(t)
 	dns.SetA("udp.test", 1, host(2))
 	port := freePort(t)
@@ -212,4 +219,32 @@ func TestUDPFlowLeavesRemovedPeer(t *testing.T) {
 	}
 	eventually(t, "the end of both flows", func() bool { return len(e.logs.ended()) == 2 })
 	oracle(t, e)
+}
+
+// With UDP a refusal comes after the first datagram, and counts against the peer all the same.
+func TestUDPPeerThatRefusesIsEjected(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	b := echoUDP(t, at(3, port)) // nobody has the port of 127.0.0.2
+	e := start(t, setup{network: "udp", hosts: []string{host(2), host(3)}, port: port, listener: `idle_timeout = "100ms"`})
+	begin := time.Now()
+	const clients = 20
+	for n := range clients {
+		c := listenUDP(t, at(1, 0))
+		for before := b.received.Load(); b.received.Load() == before; { // a datagram that met the other peer is lost
+			c.send(t, []byte{byte(n)}, e.addr)
+			_, _, _ = c.tryRecv(50 * time.Millisecond)
+		}
+	}
+	took := time.Since(begin)
+	oracle(t, e)
+	refused := 0
+	for _, s := range e.logs.ended() {
+		if s.End == "connect_failed" {
+			refused++
+		}
+	}
+	if took < 4*time.Second && refused != 3 { // later, the first ejection is over
+		t.Errorf("%d flows were refused, expected an ejection after 3", refused)
+	}
 }

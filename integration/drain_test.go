@@ -12,6 +12,7 @@ import (
 )
 
 func TestDR2(t *testing.T) {
+	t.Parallel()
 	const sessions = 50
 	dns := startDNS(t)
 	dns.SetA("db.test", 1, host(2))
@@ -62,6 +63,7 @@ func TestDR2(t *testing.T) {
 
 // A peer that leaves with on.removed = "close" takes its sessions with it; with drain_timeout they have that long.
 func TestRemovedPeerPolicies(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, pool, end string }{
 		{"close", `on = { removed = "close" }`, "peer_removed"},
 		{"drain_timeout", `drain_timeout = "300ms"`, "drained"},
@@ -88,6 +90,7 @@ func TestRemovedPeerPolicies(t *testing.T) {
 }
 
 func TestDR3(t *testing.T) {
+	t.Parallel()
 	const sessions, grace = 100, 3 * time.Second
 	b := echo(t, at(2, freePort(t)))
 	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "3s"`})
@@ -148,6 +151,7 @@ func TestDR3(t *testing.T) {
 
 // Once the last session has ended there is nothing to wait for, and a second signal waits for nothing.
 func TestShutdownWaitsNoLongerThanNeeded(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		end  func(*testing.T, *ebb, client)

@@ -12,6 +12,7 @@ import (
 
 // The main promise: a name that changes all the time under load costs no connection, and leaves nothing behind.
 func TestEpochChurn600(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		plain         bool
@@ -53,8 +54,9 @@ func churn(t *testing.T, plain bool, changes uint64, rate int) {
 	for w := range workers {
 		from := at(byte(100+w), 0)
 		wg.Go(func() {
-			tick := time.NewTicker(time.Second * workers / time.Duration(rate))
-			defer tick.Stop()
+			due := time.NewTimer(0)
+			defer due.Stop()
+			next := time.Now()
 			held := make([]client, 0, 20) // some sessions live on for a while, on the epoch they began in
 			defer func() {
 				for _, c := range held {
@@ -65,8 +67,10 @@ func churn(t *testing.T, plain bool, changes uint64, rate int) {
 				select {
 				case <-stop:
 					return
-				case <-tick.C:
+				case <-due.C:
 				}
+				next = next.Add(time.Second * workers / time.Duration(rate)) // from due time to due time: the rate holds
+				due.Reset(time.Until(next))
 				conns.Add(1)
 				c, err := dialFrom(from, e.addr)
 				if err == nil {

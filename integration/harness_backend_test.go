@@ -154,10 +154,13 @@ func silent(t *testing.T, addr netip.AddrPort) *backend {
 	})
 }
 
-// resetter accepts and aborts.
+// resetter aborts when it has heard something.
 func resetter(t *testing.T, addr netip.AddrPort) *backend {
 	t.Helper()
-	return serve(t, addr, peerConn.abort)
+	return serve(t, addr, func(c peerConn) {
+		_, _ = c.Read(make([]byte, 1))
+		c.abort()
+	})
 }
 
 // refuse makes connects to an address be refused, and keeps others from listening there: a socket that is bound and does

@@ -56,10 +56,11 @@ func talk(addr netip.AddrPort) error {
 	return err
 }
 
-// bindLate lets the kernel choose the source port when it knows the destination (IP_BIND_ADDRESS_NO_PORT, ip(7)): a port
-// in TIME_WAIT towards one address is free towards another.
+// ipBindAddressNoPort is IP_BIND_ADDRESS_NO_PORT (ip(7)), which package syscall lacks: the kernel chooses the source port
+// when it knows the destination, and a port in TIME_WAIT towards one address is free towards another.
+const ipBindAddressNoPort = 24
+
 func bindLate(_, _ string, raw syscall.RawConn) error {
-	const ipBindAddressNoPort = 24
 	var err error
 	if cerr := raw.Control(func(fd uintptr) {
 		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipBindAddressNoPort, 1)

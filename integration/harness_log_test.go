@@ -119,11 +119,11 @@ func (l *logs) unstructured() string {
 	return string(bytes.Join(l.stray, nil))
 }
 
-// text gives everything.
-func (l *logs) text() string {
+// count is the number of lines so far.
+func (l *logs) count() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return string(bytes.Join(l.lines, nil))
+	return int64(len(l.lines))
 }
 
 // tail gives the last lines, and all that is no JSON.

@@ -16,6 +16,7 @@ import (
 )
 
 func TestLI1(t *testing.T) {
+	t.Parallel()
 	const limit = 100
 	b := echo(t, at(2, freePort(t)))
 	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: "max_conns = 100"})
@@ -52,6 +53,7 @@ func TestLI1(t *testing.T) {
 
 // Out of descriptors, ebb backs off, counts, and does not spin; when descriptors come back it goes on by itself.
 func TestEMFILE(t *testing.T) {
+	t.Parallel()
 	const sessions, waiting = 10, 5
 	b := echo(t, at(2, freePort(t)))
 	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port()})

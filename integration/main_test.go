@@ -9,9 +9,9 @@
 //	...
 //	oracle(t, e) // what must hold after every scenario
 //
-// A scenario bears its name from the list of scenarios (TestTD1..., TestHC5...). Scenarios run one after another, for
-// most of them watch the clock; each runs an ebb of its own. Most run the binary with the race detector in it; those
-// that move much or count the CPU run the plain one.
+// A scenario bears its name from the list of scenarios (TestTD1..., TestHC5...), and each runs an ebb of its own. Those
+// that make load run one after another; those that mostly wait for the clock are parallel. Most run the binary with the
+// race detector in it; those that move much or count the CPU run the plain one.
 package integration
 
 import (

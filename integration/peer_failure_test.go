@@ -14,6 +14,7 @@ import (
 )
 
 func TestPeerDeadAtStart(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	e := start(t, setup{hosts: []string{host(2)}, port: port})
@@ -26,6 +27,7 @@ func TestPeerDeadAtStart(t *testing.T) {
 
 // A peer that dies under load takes its own sessions with it and no others, and new clients do not notice.
 func TestPeerDiesUnderLoad(t *testing.T) {
+	t.Parallel()
 	const sessions = 40
 	port := freePort(t)
 	doomed, good := echo(t, at(2, port)), echo(t, at(3, port))
@@ -96,6 +98,7 @@ func TestPeerDiesUnderLoad(t *testing.T) {
 
 // Resets before the first byte count against a peer as refusals do.
 func TestPeerResets(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	bad, good := resetter(t, at(2, port)), echo(t, at(3, port))
 	e := start(t, setup{hosts: []string{host(2), host(3)}, port: port})
@@ -125,6 +128,7 @@ func TestPeerResets(t *testing.T) {
 
 // A check that finds the peer dead closes the sessions that would otherwise hang.
 func TestCheckDownClosesSessions(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, pool string
 		closed     bool
@@ -157,6 +161,7 @@ func TestCheckDownClosesSessions(t *testing.T) {
 
 // A dead peer gets nothing while a check says so, without a single failed connect.
 func TestCheckKeepsClientsAway(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	good := echo(t, at(3, port))

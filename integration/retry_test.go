@@ -14,6 +14,7 @@ import (
 )
 
 func TestRH1(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	b := echo(t, at(3, port))
@@ -43,6 +44,7 @@ func TestRH1(t *testing.T) {
 }
 
 func TestRH2(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	b := echo(t, at(3, port))
@@ -75,6 +77,7 @@ func TestRH2(t *testing.T) {
 }
 
 func TestRH15(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	e := launch(t, setup{plain: true, hosts: []string{host(2), host(3)}, port: port, check: "rise = 2"})
@@ -124,6 +127,7 @@ func TestRH15(t *testing.T) {
 
 // A peer that refuses three times in a row is left alone, and comes back by itself.
 func TestPassiveEjection(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	refuse(t, at(2, port))
 	good := echo(t, at(3, port))

@@ -12,6 +12,7 @@ import (
 )
 
 func TestFlagsAlone(t *testing.T) {
+	t.Parallel()
 	b := echo(t, at(2, freePort(t)))
 	addr := netip.AddrPortFrom(loopback, freePort(t))
 	e := startFlags(t, addr, "--listen", "tcp://"+addr.String(), "--to", b.addr.String())
@@ -26,6 +27,7 @@ func TestFlagsAlone(t *testing.T) {
 }
 
 func TestAddressInUse(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +49,7 @@ func TestAddressInUse(t *testing.T) {
 
 // All that could not be bound is named at once.
 func TestAddressesInUse(t *testing.T) {
+	t.Parallel()
 	var taken []string
 	args := []string{"run", "--to", "127.0.0.2:9", "--admin", "off"}
 	for range 2 {
@@ -71,6 +74,7 @@ func TestAddressesInUse(t *testing.T) {
 
 // A name that does not resolve yet is no reason to give up: ebb runs, says what is missing, and serves when it is there.
 func TestNameUnknownAtStart(t *testing.T) {
+	t.Parallel()
 	dns := startDNS(t)
 	b := echo(t, at(2, freePort(t)))
 	e := launch(t, setup{hosts: []string{"late.test"}, port: b.addr.Port(), resolver: dns.Addr(), backend: `max_refresh = "1s"`})

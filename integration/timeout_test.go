@@ -13,6 +13,7 @@ import (
 )
 
 func TestTO1(t *testing.T) {
+	t.Parallel()
 	t.Run("one peer", func(t *testing.T) {
 		port := freePort(t)
 		hang(t, at(2, port))
@@ -50,6 +51,7 @@ func TestTO1(t *testing.T) {
 }
 
 func TestTO2(t *testing.T) {
+	t.Parallel()
 	ended := make(chan time.Duration, 1)
 	b := serve(t, at(2, freePort(t)), func(c peerConn) {
 		begin := time.Now()
@@ -68,6 +70,7 @@ func TestTO2(t *testing.T) {
 }
 
 func TestTO4(t *testing.T) {
+	t.Parallel()
 	b := silent(t, at(2, freePort(t)))
 	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
 	c := dial(t, e.addr)
