@@ -100,11 +100,10 @@ func (t *trip) note(result string) {
 	t.attempts = append(t.attempts, attempt{t.peer.Addr(), result, time.Since(t.started)})
 }
 
-// reached notes that the peer accepted.
+// reached notes that there is a connection, or with UDP a socket.
 func (t *trip) reached() {
 	t.note("ok")
 	t.connect = t.attempts[len(t.attempts)-1].took
-	t.lease.Connected()
 }
 
 // release counts what ended on the peer and gives the lease back, in this order: the counts go with the peer, and it may
@@ -196,6 +195,7 @@ func (s *tcpSession) Connected() bool {
 		return false
 	}
 	s.reached()
+	s.lease.Connected() // not with UDP, where nobody has accepted anything yet
 	p.connect.Observe(s.connect.Seconds())
 	return true
 }
