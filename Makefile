@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt vet staticcheck tidy cross fuzz bench-once bench model mutants deps clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench model mutants deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -19,16 +19,13 @@ test: deps
 
 check: gates test fuzz bench-once mutants model
 
-gates: fmt vet staticcheck tidy cross
+gates: fmt tidy cross lint
 
 fmt:
 	@out="$$(gofmt -l $$(git ls-files '*.go'))"; test -z "$$out" || { echo "gofmt: $$out"; exit 1; }
 
-vet:
-	$(GO) vet $(PKGS)
-
-staticcheck:
-	$(TOOLS) staticcheck $(PKGS)
+lint:
+	$(TOOLS) golangci-lint run $(PKGS)
 
 tidy:
 	$(GO) mod tidy -diff
@@ -44,6 +41,10 @@ fuzz:
 
 bench-once:
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(PKGS)
+
+# ebb beside haproxy, nginx and a direct connection, with the figures under docs/bench/. Takes about ten minutes.
+bench:
+	$(GO) run ./integration/bench -out docs/bench
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:
