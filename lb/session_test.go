@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/pool"
@@ -613,6 +614,10 @@ func TestAPeerThatReturnsAsItEndsIsChecked(t *testing.T) {
 	}
 	if _, kept := p.counts.Load(addr); !kept {
 		t.Error("the counts are gone")
+	}
+	p.checked(addr, old, check.State{Known: true}) // its last word comes late
+	if h := p.table.Peer(addr).Health(); h == pool.HealthDown {
+		t.Error("the old check still speaks")
 	}
 	p.table.SetHealth(addr, pool.HealthDown)
 	eventually(t, "the new check's word", func() bool {

@@ -148,13 +148,31 @@ func TestAddressInUse(t *testing.T) {
 			t.Errorf("no %q in %q", want, err)
 		}
 	}
-	// Once more, with an error that comes after every listener and the admin server are bound.
-	r.conf.Listeners[0].Listen = []config.Endpoint{free, {Network: "udp", Addr: free.Addr}}
-	r.conf.Admin.Listen = "127.0.0.1:0"
+	// Once more, with an error that comes after every listener and the admin server are bound, which frees them again.
+	ln.Close()
+	pc.Close()
+	r.conf.Listeners[0].Listen = []config.Endpoint{{Network: "tcp", Addr: taken}, {Network: "udp", Addr: takenUDP}}
+	_, other := backends(t, "127.0.0.4")
+	r.conf.Admin.Listen = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.5"), other).String()
 	b := named("not..a.name", 1)
 	r.conf.Pools[0].Backends = []config.Backend{named("127.0.0.1", 1), b}
 	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, "json", slog.LevelInfo)})
 	if err == nil || !strings.Contains(err.Error(), "pool db: backend not..a.name:1: ") {
 		t.Errorf("error: %v", err)
 	}
+	again, err := net.Listen("tcp", taken.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	againUDP, err := net.ListenPacket("udp", takenUDP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	againUDP.Close()
+	again, err = net.Listen("tcp", r.conf.Admin.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 }

@@ -304,7 +304,8 @@ func TestSamplesAreMerged(t *testing.T) {
 		emit(DNSStale, 0, "db.test", "A")
 		emit(DNSAnswerAge, 3, "db.test", "A")
 		emit(DNSAnswerAge, 5, "db.test", "A")
-		emit(PeerUp, 1, "a\x00b", "c") // no two label lists are one key
+		emit(PeerUp, 1, "a", "bc") // not the same labels as
+		emit(PeerUp, 1, "ab", "c") // these
 		emit(LogDropped, 9)
 	})
 	m.Connect("db").Observe(0.003)
@@ -325,6 +326,7 @@ func TestSamplesAreMerged(t *testing.T) {
 		}
 	}
 	for series, want := range map[string]float64{
+		"ebb_peer_up bc,a": 1, "ebb_peer_up c,ab": 1,
 		"ebb_sessions_active front,db": 3, "ebb_sessions_active front,other": 4, "ebb_dns_stale db.test,A": 1,
 		"ebb_dns_answer_age_seconds db.test,A": 5, "ebb_log_dropped_total ": 9, "ebb_connect_seconds db": 1,
 	} {
