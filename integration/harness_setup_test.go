@@ -48,7 +48,8 @@ func (s *setup) write(t *testing.T) string {
 	line("[admin]\nlisten = %q", s.admin)
 	line("[log]\nformat = \"json\"")
 	if s.resolver != "" {
-		line("[resolver.default]\nservers = [\"udp://%s\"]\nattempt_timeout = \"500ms\"\nhosts_file = \"off\"\n%s", s.resolver, s.dns)
+		line("[resolver.default]\nservers = [\"udp://%s\"]\n%s", s.resolver,
+			withDefaults(s.dns, "attempt_timeout", `"500ms"`, "hosts_file", `"off"`))
 	}
 	line("[[listener]]\nname = \"t\"\nlisten = \"%s://%s\"\npool = \"t\"\n%s", s.network, s.addr, s.listener)
 	line("[pool.t]\n%s", withDefaults(s.pool, "balance", `"roundrobin"`, "connect_timeout", `"1s"`))
