@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -94,16 +93,7 @@ type Diff struct {
 // compare fills a Diff from two canonical lists.
 func compare(old, now []Member) (d Diff) {
 	for len(old) > 0 || len(now) > 0 {
-		c := 0
-		switch {
-		case len(old) == 0:
-			c = 1
-		case len(now) == 0:
-			c = -1
-		default:
-			c = cmp.Compare(old[0].Addr.Compare(now[0].Addr), 0)
-		}
-		switch {
+		switch c := order(old, now); {
 		case c < 0:
 			d.Removed = append(d.Removed, old[0].Addr)
 			old = old[1:]
@@ -120,4 +110,15 @@ func compare(old, now []Member) (d Diff) {
 	}
 	d.Changed = d.Changed || len(d.Added)+len(d.Removed) > 0
 	return d
+}
+
+// order compares the first addresses of two lists, of which one may be empty; the end of a list sorts last.
+func order(a, b []Member) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	}
+	return a[0].Addr.Compare(b[0].Addr)
 }

@@ -52,7 +52,7 @@ func bindBackends(oneName bool) (demoBackends, error) {
 		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
 		if err != nil {
 			for _, b := range list {
-				b.listener.Close()
+				_ = b.listener.Close()
 			}
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func (list demoBackends) serve() (stop func()) {
 }
 
 func (b *demoBackend) accept(ctx context.Context, serving *sync.WaitGroup) {
-	defer context.AfterFunc(ctx, func() { b.listener.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = b.listener.Close() })()
 	for {
 		c, err := b.listener.Accept()
 		if err != nil {

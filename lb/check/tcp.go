@@ -40,10 +40,10 @@ func probeTCP(ctx context.Context, target netip.AddrPort) Result {
 
 // leave ends the connection so that the server sees a plain end. What goes wrong here says nothing about the peer.
 func leave(ctx context.Context, conn *net.TCPConn) {
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if conn.SetReadDeadline(time.Now().Add(politeTime)) == nil && conn.CloseWrite() == nil {
-		io.CopyN(io.Discard, conn, politeBytes)
+		_, _ = io.CopyN(io.Discard, conn, politeBytes)
 	}
 }
 
