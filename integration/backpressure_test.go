@@ -3,22 +3,26 @@
 package integration
 
 import (
+	"errors"
+	"net"
+	"net/netip"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // The row says 60 s; what it is about, a relay that spins on a socket nobody reads, shows in the first second.
 func TestBP4(t *testing.T) {
-	const readers, seconds, page = 500, 10, 8 << 20
-	b := serve(t, at(2, freePort(t)), func(c peerConn) { _, _ = c.Write(make([]byte, page)) })
+	const readers, seconds, page = 500, 10, 2 << 20
+	b := serve(t, at(2, freePort(t)), func(c peerConn) {
+		_ = c.SetWriteBuffer(16 << 10)
+		_, _ = c.Write(make([]byte, page))
+	})
 	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port()})
 	var live []client
 	for range readers {
-		c := dial(t, e.addr)
-		if err := c.SetReadBuffer(4096); err != nil {
-			t.Fatal(err)
-		}
+		c := dialNarrow(t, e.addr)
 		c.recv(t, 1)
 		live = append(live, c)
 	}
@@ -57,4 +61,27 @@ func TestBP4(t *testing.T) {
 	}
 	wg.Wait()
 	oracle(t, e, b)
+}
+
+// dialNarrow connects with a small receive buffer and the segments of Ethernet. With those of the loopback interface, 64
+// KiB, the other end's send buffer alone is 2 MiB, and what stands still must fit into the memory that the kernel has for
+// all of TCP, or the whole machine suffers.
+func dialNarrow(t *testing.T, to netip.AddrPort) client {
+	t.Helper()
+	d := net.Dialer{Timeout: patience, KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if cerr := raw.Control(func(fd uintptr) {
+			err = errors.Join(
+				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096),
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1448))
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	c, err := d.Dial("tcp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return client{c.(*net.TCPConn)}
 }

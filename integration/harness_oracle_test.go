@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Slack of G2. The row says 20 MiB; the race detector keeps shadow memory for what was touched once, about as much again
-// for each byte and never given back.
+// Slack of G2. The row says 20 MiB, within 5 s; the race detector keeps shadow memory for what was touched once, about as
+// much again for each byte and never given back, and the runtime gives memory back only some collections after it was used,
+// which an idle process makes seldom: so the time is patience.
 const (
 	slackFDs        = 2
 	slackGoroutines = 5
