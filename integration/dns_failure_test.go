@@ -46,7 +46,7 @@ func TestDN3AndDNS9(t *testing.T) {
 		backends = append(backends, signed(t, n, port))
 		peers = append(peers, at(n, port).String())
 	}
-	const hold = time.Second
+	const hold = 1500 * time.Millisecond // longer than it takes to get two empty answers
 	s := names(server, port, hosts...)
 	s.backend += "\nempty_hold = \"" + hold.String() + "\""
 	e := start(t, s)
@@ -167,7 +167,7 @@ func TestDNS11(t *testing.T) {
 			signed(t, 2, port)
 			server.SetA("db.test", 0, host(2))
 			s := names(server, port, "db.test")
-			const hold = time.Second
+			const hold = 1500 * time.Millisecond // longer than it takes to get two empty answers
 			s.backend += "\nempty_hold = \"" + hold.String() + "\""
 			e := start(t, s)
 			live, _ := dialSigned(t, e.addr)
