@@ -38,12 +38,11 @@ func TestDN3AndDNS9(t *testing.T) {
 		"rcode15.test":  {Rcode: 15},
 	}
 	hosts := slices.Sorted(maps.Keys(ways))
-	var backends []*backend
 	var peers []string
 	for i, h := range hosts {
 		n := byte(2 + i)
 		server.SetA(h, 0, host(n))
-		backends = append(backends, signed(t, n, port))
+		signed(t, n, port)
 		peers = append(peers, at(n, port).String())
 	}
 	const hold = 1500 * time.Millisecond // longer than it takes to get two empty answers
