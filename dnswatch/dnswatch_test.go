@@ -32,6 +32,7 @@ type rig struct {
 	mu        sync.Mutex
 	results   map[string]int
 	discarded map[string]int
+	warnings  []string
 }
 
 func newRig(t testing.TB, c ResolverConfig, servers ...*dnstest.Server) *rig {
@@ -45,24 +46,31 @@ func newRig(t testing.TB, c ResolverConfig, servers ...*dnstest.Server) *rig {
 	if c.Deadline == 0 {
 		c.Deadline = time.Second
 	}
-	if err := c.Validate(); err != nil {
-		t.Fatal(err)
-	}
 	r := &rig{results: map[string]int{}, discarded: map[string]int{}}
-	r.resolver = newResolver(c, Options{
+	var err error
+	r.resolver, err = newResolver(c, Options{
 		OnQuery:   func(_, _, result string) { r.mu.Lock(); r.results[result]++; r.mu.Unlock() },
 		OnDiscard: func(reason string) { r.mu.Lock(); r.discarded[reason]++; r.mu.Unlock() },
+		OnWarning: func(_, _, text string) { r.mu.Lock(); r.warnings = append(r.warnings, text); r.mu.Unlock() },
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
 	return r
 }
 
-func (r *rig) a(name string) Answer { return r.resolve(context.Background(), name, TypeA) }
+func (r *rig) ask(name string, typ Type) Answer {
+	return r.resolve(context.Background(), name, typ, nil)
+}
+
+func (r *rig) a(name string) Answer { return r.ask(name, TypeA) }
 
 // text writes an answer in short: its kind and addresses.
 func text(a Answer) string {
 	s := a.Kind.String()
 	for _, r := range a.Records {
-		s += " " + r.Addr.String()
+		s += " " + strings.ReplaceAll(r.String(), " ", ",")
 	}
 	return s
 }
@@ -338,8 +346,8 @@ func TestDNS54HostsFileFirst(t *testing.T) {
 	if !a.Local {
 		t.Error("an answer of the hosts file is not marked local")
 	}
-	expect(t, r.resolve(context.Background(), "db.test", TypeAAAA), "ok ::1")
-	expect(t, r.resolve(context.Background(), "alias", TypeAAAA), "nodata")
+	expect(t, r.ask("db.test", TypeAAAA), "ok ::1")
+	expect(t, r.ask("alias", TypeAAAA), "nodata")
 	write(t, path, "127.0.0.6 db.test\n")
 	if !r.changed() || r.changed() {
 		t.Error("a changed file is seen once")
@@ -354,10 +362,10 @@ func TestDNSLiteralsAndLocalhostStayHome(t *testing.T) {
 	s := startServer(t)
 	r := newRig(t, ResolverConfig{}, s)
 	expect(t, r.a("192.0.2.1"), "ok 192.0.2.1")
-	expect(t, r.resolve(context.Background(), "2001:db8::1", TypeAAAA), "ok 2001:db8::1")
-	expect(t, r.resolve(context.Background(), "::ffff:192.0.2.1", TypeA), "ok 192.0.2.1")
+	expect(t, r.ask("2001:db8::1", TypeAAAA), "ok 2001:db8::1")
+	expect(t, r.ask("::ffff:192.0.2.1", TypeA), "ok 192.0.2.1")
 	expect(t, r.a("localhost"), "ok 127.0.0.1")
-	expect(t, r.resolve(context.Background(), "db.localhost.", TypeAAAA), "ok ::1")
+	expect(t, r.ask("db.localhost.", TypeAAAA), "ok ::1")
 	if n := len(s.Queries()); n != 0 {
 		t.Errorf("%d questions went to the wire", n)
 	}
@@ -386,7 +394,7 @@ func TestResolvConf(t *testing.T) {
 		"domain x\nsearch A.test. b.test\noptions ndots:2 timeout:3 attempts:4 rotate use-vc no-aaaa bogus:x ndots:-1\n")
 	c := newResolvConf(path)
 	s := c.settings()
-	if len(s.servers) != 3 || !s.servers[0].tcp || s.ndots != 2 || s.timeout != 3*time.Second || s.attempts != 4 || !s.rotate || !s.noAAAA ||
+	if len(s.servers) != 3 || s.servers[0].scheme != schemeTCP || s.ndots != 2 || s.timeout != 3*time.Second || s.attempts != 4 || !s.rotate || !s.noAAAA ||
 		strings.Join(s.search, ",") != "a.test,b.test" {
 		t.Errorf("settings: %+v", s)
 	}
@@ -428,12 +436,14 @@ func TestCheckName(t *testing.T) {
 }
 
 func TestResolverConfigRefusesBadServers(t *testing.T) {
-	for _, bad := range [][]string{nil, {"1.2.3.4"}, {"udp://name"}, {"udp://1.2.3.4:0"}, {"udp://1.2.3.4:99999"}, {"tls://1.1.1.1#x"}} {
+	for _, bad := range [][]string{nil, {"1.2.3.4"}, {"udp://name"}, {"udp://1.2.3.4:0"}, {"udp://1.2.3.4:99999"}, {"doq://1.1.1.1#x"},
+		{"udp://1.1.1.1#x"}, {"https://1.1.1.1"}, {"https://1.1.1.1/a?b"}, {"tls://dns.test"}, {"tls://1.1.1.1#-"}, {"udp://1.1.1.1", "udp://1.1.1.1:53"}} {
 		if err := (ResolverConfig{Name: "r", Servers: bad}).Validate(); err == nil || !strings.Contains(err.Error(), `"r"`) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
-	for _, good := range []string{"system", "udp://1.2.3.4", "udp://1.2.3.4:5353", "udp://[::1]:53", "udp://[::1]", "udp://::1"} {
+	for _, good := range []string{"system", "udp://1.2.3.4", "udp://1.2.3.4:5353", "udp://[::1]:53", "udp://[::1]", "udp://::1",
+		"tcp://1.2.3.4", "tls://1.2.3.4", "tls://[::1]:853#dns.test", "https://1.2.3.4/dns-query", "https://[::1]:8443/dns-query#dns.test"} {
 		if err := (ResolverConfig{Name: "r", Servers: []string{good}}).Validate(); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}

@@ -9,7 +9,7 @@ import (
 
 // Whatever the bytes, a record is delivered only if the message answers the question and carries it.
 func FuzzReply(f *testing.F) {
-	q := question{"db.test.", TypeA}
+	q := query{question: question{"db.test.", TypeA}}
 	m := new(dns.Msg)
 	m.SetQuestion("db.test.", dns.TypeA)
 	m.Response, m.Id = true, 7
@@ -35,7 +35,7 @@ func FuzzReply(f *testing.F) {
 		if m.Truncated || m.Rcode != 0 && m.Rcode != dns.RcodeNameError {
 			return // never collected
 		}
-		c, err := collect(m, q, maxHops)
+		c, err := collect(m, q.question, maxHops)
 		if err != nil || c.kind != KindOK || c.more != "" {
 			return
 		}

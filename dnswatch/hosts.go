@@ -5,33 +5,25 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 )
-
-// stamp tells one version of a file from another.
-type stamp struct {
-	size     int64
-	modified time.Time
-}
 
 // file reads a small text file again when it changes.
 type file struct {
 	path string
-	seen stamp
+	seen os.FileInfo // nil: not read yet
 }
 
-// changed returns the text if the file is another than last time. A file that is gone or cannot be read gives no text:
-// what was known stays known.
+// changed returns the text if the file is another than last time: by size, time or, where a link was turned to another
+// file, by identity. A file that is gone or cannot be read gives no text: what was known stays known.
 func (f *file) changed() (text string, ok bool) {
 	if f.path == "" {
 		return "", false
 	}
-	info, err := os.Stat(f.path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 {
+	now, err := os.Stat(f.path)
+	if err != nil || !now.Mode().IsRegular() || now.Size() > 1<<20 {
 		return "", false
 	}
-	now := stamp{info.Size(), info.ModTime()}
-	if now == f.seen {
+	if f.seen != nil && now.Size() == f.seen.Size() && now.ModTime().Equal(f.seen.ModTime()) && os.SameFile(now, f.seen) {
 		return "", false
 	}
 	b, err := os.ReadFile(f.path)

@@ -11,35 +11,47 @@ const (
 	jitterMax    = 5 * time.Second
 )
 
-// interval is how long a watch waits after an answer until the name is asked for again.
-func (w Watch) interval(a Answer) time.Duration {
+func (w Watch) withDefaults() Watch {
+	if w.MinRefresh <= 0 {
+		w.MinRefresh = time.Second
+	}
+	if w.MaxRefresh <= 0 {
+		w.MaxRefresh = 5 * time.Minute
+	}
+	w.MaxRefresh = max(w.MaxRefresh, w.MinRefresh)
+	return w
+}
+
+// Interval is how long a watch waits after an answer until the name is asked for again: at least, at most. In between it
+// is drawn at random, so that names that were asked for together drift apart.
+func (w Watch) Interval(a Answer) (least, most time.Duration) {
+	w = w.withDefaults()
+	d := w.MinRefresh
 	switch {
 	case a.Kind == KindFailure:
-		d := backoffMax
-		if a.Streak < 6 {
-			d = min(backoffFirst<<(a.Streak-1), backoffMax)
+		back := backoffMax
+		if n := max(a.Streak, 1); n < 6 {
+			back = min(backoffFirst<<(n-1), backoffMax)
 		}
-		return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+		return max(back*8/10, w.MinRefresh), max(back*12/10, w.MinRefresh)
 	case a.Local:
-		return a.TTL
+		return a.TTL, a.TTL
 	case a.Kind != KindOK:
-		return later(min(max(a.TTL, w.MinRefresh), maxNegative, w.MaxRefresh))
+		d = max(min(a.TTL, maxNegative), w.MinRefresh)
 	case w.Refresh > 0:
-		return a.spread(w.Refresh)
+		d = w.Refresh
+	default:
+		d = min(max(a.TTL, w.MinRefresh), w.MaxRefresh)
 	}
-	return a.spread(min(max(a.TTL, w.MinRefresh), w.MaxRefresh))
+	return d, d + min(d/10, jitterMax)
 }
 
-// spread adds jitter. The first interval is drawn from a tenth to the whole, for many names are first asked for at
-// the same moment.
-func (a Answer) spread(d time.Duration) time.Duration {
-	if a.Serial == 1 && a.Streak == 1 {
-		return d - time.Duration(0.9*rand.Float64()*float64(d))
+// interval draws one. Where many names may have been asked for at the same moment, at the start or after a change that
+// concerns all, it is drawn from a tenth to the whole.
+func (w Watch) interval(a Answer, burst bool) time.Duration {
+	least, most := w.Interval(a)
+	if burst && a.Kind == KindOK && !a.Local {
+		least, most = least/10, least
 	}
-	return later(d)
-}
-
-// later adds up to 10 %, at most 5 s, so that names that were asked for together drift apart.
-func later(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Float64()*float64(min(d/10, jitterMax)))
+	return least + time.Duration(rand.Float64()*float64(most-least))
 }

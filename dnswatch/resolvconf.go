@@ -2,6 +2,7 @@ package dnswatch
 
 import (
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,12 @@ func (c *resolvConf) reload() bool {
 		return false
 	}
 	next := parseResolvConf(text)
+	if next.search == nil { // as resolv.conf(5) says; an empty list is not nil
+		name, _ := os.Hostname()
+		if _, domain, found := strings.Cut(canonical(name), "."); found && CheckName(domain) == nil {
+			next.search = []string{strings.TrimSuffix(domain, ".")}
+		}
+	}
 	if len(next.servers) == 0 && len(c.current.servers) > 0 {
 		return false
 	}
@@ -54,13 +61,6 @@ func (c *resolvConf) settings() resolvSettings {
 	defer c.mu.Unlock()
 	return c.current
 }
-
-func (c *resolvConf) servers() (list []server, rotate bool) {
-	s := c.settings()
-	return s.servers, s.rotate
-}
-
-func (c *resolvConf) noAAAA() bool { return c.settings().noAAAA }
 
 // patience gives the file's timeout and attempts where it has any.
 func (c *resolvConf) patience(timeout time.Duration, attempts int) (time.Duration, int) {
@@ -86,7 +86,7 @@ func (c *resolvConf) candidates(name string) []string {
 	s := c.settings()
 	var list []string
 	for _, domain := range s.search {
-		if full := name + "." + domain + "."; CheckName(full) == nil {
+		if full := name + "." + domain + "."; CheckName(full) == nil && !isLocalhost(full) {
 			list = append(list, full)
 		}
 	}
@@ -113,7 +113,7 @@ func parseResolvConf(text string) resolvSettings {
 				s.servers = append(s.servers, server{addr: netip.AddrPortFrom(a, 53)})
 			}
 		case "domain", "search": // the last one counts
-			s.search = nil
+			s.search = []string{}
 			for _, d := range fields[1:] {
 				if d = strings.Trim(canonical(d), "."); d != "" {
 					s.search = append(s.search, d)
@@ -142,7 +142,9 @@ func parseResolvConf(text string) resolvSettings {
 		}
 	}
 	for i := range s.servers {
-		s.servers[i].tcp = useTCP
+		if useTCP {
+			s.servers[i] = s.servers[i].overTCP()
+		}
 	}
 	return s
 }

@@ -19,13 +19,13 @@ type fake struct {
 	reply func(n int, q question) (*dns.Msg, error)
 }
 
-func (f *fake) exchange(_ context.Context, _ server, q question) (*dns.Msg, error) {
+func (f *fake) exchange(_ context.Context, _ server, q query) (*dns.Msg, error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, time.Now())
 	n := len(f.asked)
 	reply := f.reply
 	f.mu.Unlock()
-	return reply(n, q)
+	return reply(n, q.question)
 }
 
 func (f *fake) times() []time.Time {
@@ -65,9 +65,9 @@ func fakeWatcher(t *testing.T, f, g *fake) *Watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.resolvers["r"].exchange = f.exchange
+	w.lanes["r"].resolver.exchange = f.exchange
 	if g != nil {
-		w.resolvers["s"].exchange = g.exchange
+		w.lanes["s"].resolver.exchange = g.exchange
 	}
 	return w
 }
@@ -200,11 +200,11 @@ func TestDNS38SharedByEverySubscription(t *testing.T) {
 				first = answers
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second / 2)
 		if n := len(f.times()); n != 1 {
 			t.Errorf("%d questions for 50 subscriptions", n)
 		}
-		_, late := listen(t, w, Watch{Refresh: 2 * time.Second})
+		_, late := listen(t, w, Watch{Refresh: 3 * time.Second})
 		synctest.Wait()
 		if len(late()) != 1 || len(first()) != 1 {
 			t.Errorf("a late subscriber has %d answers, the first %d; expected the known one", len(late()), len(first()))
@@ -314,7 +314,7 @@ func TestDNS54ChangedFilesAreSeen(t *testing.T) {
 		f := &fake{reply: ok(1000)}
 		w := fakeWatcher(t, f, nil)
 		defer w.Close()
-		r := w.resolvers["r"]
+		r := w.lanes["r"].resolver
 		r.hosts.file.path = path
 		_, answers := listen(t, w, Watch{})
 		time.Sleep(7 * time.Second)
@@ -329,13 +329,16 @@ func TestDNS54ChangedFilesAreSeen(t *testing.T) {
 
 func TestDNSSubscribeRefusesWhatCannotBe(t *testing.T) {
 	w := fakeWatcher(t, &fake{reply: failing}, nil)
-	for _, watch := range []Watch{{Resolver: "x", Name: "db.test"}, {Resolver: "r", Name: "a..b"}} {
+	for _, watch := range []Watch{
+		{Resolver: "x", Name: "db.test", Type: TypeA}, {Resolver: "r", Name: "a..b", Type: TypeA}, {Resolver: "r", Name: "db.test"},
+		{Resolver: "r", Name: "192.0.2.1", Type: TypeSRV}, {Resolver: "r", Name: "db.test", Type: 16},
+	} {
 		if _, err := w.Subscribe(watch); err == nil {
 			t.Errorf("%+v was taken", watch)
 		}
 	}
 	w.Close()
-	if _, err := w.Subscribe(Watch{Resolver: "r", Name: "db.test"}); err != ErrClosed {
+	if _, err := w.Subscribe(Watch{Resolver: "r", Name: "db.test", Type: TypeA}); err != ErrClosed {
 		t.Errorf("subscribe on a closed watcher: %v", err)
 	}
 }

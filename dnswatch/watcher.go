@@ -1,7 +1,6 @@
 package dnswatch
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"fmt"
@@ -12,23 +11,28 @@ import (
 )
 
 const (
-	maxRunning = 256             // resolutions at once
+	maxRunning = 256             // resolutions of one resolver at once
 	filesEvery = 5 * time.Second // how often hosts and resolv.conf are looked at
 )
 
 // Watcher asks for names again and again. Its methods may be called from any goroutine.
 type Watcher struct {
-	resolvers map[string]*resolver
-	ctx       context.Context
-	cancel    context.CancelFunc
-	wake      chan struct{}
-	running   sync.WaitGroup
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wake    chan struct{}
+	running sync.WaitGroup
 
 	mu      sync.Mutex
+	lanes   map[string]*lane // by name; never changed
 	entries map[key]*entry
-	due     schedule
-	busy    int
 	closed  bool
+}
+
+// lane is one resolver with what is due of it. A resolver whose servers hang holds up nobody else's names.
+type lane struct {
+	resolver *resolver
+	due      schedule
+	busy     int
 }
 
 // key is what an entry is shared by.
@@ -40,13 +44,15 @@ type key struct {
 // entry is one name and type that is watched.
 type entry struct {
 	key
+	lane  *lane
 	subs  map[*Subscription]struct{}
-	last  Answer // the last answer; Serial 0 is none
-	good  Answer // the last that was not a failure
+	last  *Answer // nil is none yet
+	good  *Answer // the last that was not a failure; nil is none yet
 	asked time.Time
 	at    time.Time // due; meaningful while it is in the heap
 	index int       // in the heap; -1 while a question is under way
 	again bool      // a refresh was asked for while a question is under way
+	burst bool      // it is asked at the same moment as many others
 }
 
 // Subscription is the right to be told of a name.
@@ -62,21 +68,17 @@ type Subscription struct {
 
 // New starts a watcher. The caller closes it.
 func New(o Options) (*Watcher, error) {
-	if o.OnQuery == nil {
-		o.OnQuery = func(string, string, string) {}
-	}
-	if o.OnDiscard == nil {
-		o.OnDiscard = func(string) {}
-	}
-	w := &Watcher{resolvers: make(map[string]*resolver), wake: make(chan struct{}, 1), entries: make(map[key]*entry)}
+	o = o.withDefaults()
+	w := &Watcher{lanes: make(map[string]*lane), wake: make(chan struct{}, 1), entries: make(map[key]*entry)}
 	for _, c := range o.Resolvers {
-		if err := c.Validate(); err != nil {
-			return nil, err
-		}
-		if w.resolvers[c.Name] != nil {
+		if w.lanes[c.Name] != nil {
 			return nil, fmt.Errorf("two resolvers are named %q", c.Name)
 		}
-		w.resolvers[c.Name] = newResolver(c, o)
+		r, err := newResolver(c, o)
+		if err != nil {
+			return nil, err
+		}
+		w.lanes[c.Name] = &lane{resolver: r}
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.running.Go(w.run)
@@ -90,46 +92,59 @@ func (w *Watcher) Close() {
 	w.mu.Unlock()
 	w.cancel()
 	w.running.Wait()
+	for _, l := range w.lanes {
+		l.resolver.close()
+	}
+}
+
+// find checks that a name can be asked for, and gives the key that it is shared by: without a search list a name is the
+// same with and without its last dot.
+func (w *Watcher) find(resolver, name string, typ Type) (*lane, key, error) {
+	l := w.lanes[resolver]
+	if l == nil {
+		return nil, key{}, fmt.Errorf("no resolver is named %q", resolver)
+	}
+	_, isLiteral := literal(name)
+	switch {
+	case typ != TypeA && typ != TypeAAAA && typ != TypeSRV:
+		return nil, key{}, fmt.Errorf("type %s cannot be watched", typ)
+	case isLiteral && typ == TypeSRV:
+		return nil, key{}, fmt.Errorf("%s is an address and has no SRV records", name)
+	case !isLiteral:
+		if err := CheckName(name); err != nil {
+			return nil, key{}, err
+		}
+		if l.resolver.system == nil {
+			name = strings.TrimSuffix(name, ".") + "."
+		}
+	}
+	return l, key{resolver, canonical(name), typ}, nil
 }
 
 // Subscribe begins to watch. The first Notify comes at once if the answer is known, else as soon as it is.
 func (w *Watcher) Subscribe(watch Watch) (*Subscription, error) {
-	if w.resolvers[watch.Resolver] == nil {
-		return nil, fmt.Errorf("no resolver is named %q", watch.Resolver)
+	l, k, err := w.find(watch.Resolver, watch.Name, watch.Type)
+	if err != nil {
+		return nil, err
 	}
-	if _, ok := literal(watch.Name); !ok {
-		if err := CheckName(watch.Name); err != nil {
-			return nil, err
-		}
-	}
-	if watch.MinRefresh <= 0 {
-		watch.MinRefresh = time.Second
-	}
-	if watch.MaxRefresh <= 0 {
-		watch.MaxRefresh = 5 * time.Minute
-	}
+	watch = watch.withDefaults()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return nil, ErrClosed
 	}
-	k := key{watch.Resolver, canonical(watch.Name), watch.Type}
 	e := w.entries[k]
 	if e == nil {
-		e = &entry{key: k, subs: make(map[*Subscription]struct{}), at: time.Now()}
+		e = &entry{key: k, lane: l, subs: make(map[*Subscription]struct{}), at: time.Now(), burst: true}
 		w.entries[k] = e
-		heap.Push(&w.due, e)
+		heap.Push(&l.due, e)
 		w.poke()
 	}
 	s := &Subscription{watch: watch, watcher: w, entry: e}
 	e.subs[s] = struct{}{}
-	if known := e.last; known.Serial > 0 {
-		w.running.Go(func() { s.deliver(known) })
-		if at := known.At.Add(watch.interval(known)); e.index >= 0 && at.Before(e.at) {
-			e.at = at
-			heap.Fix(&w.due, e.index)
-			w.poke()
-		}
+	if known := e.last; known != nil {
+		w.running.Go(func() { s.deliver(*known) })
+		w.bringForward(e, known.At.Add(watch.interval(*known, false)))
 	}
 	return s, nil
 }
@@ -142,12 +157,24 @@ func (s *Subscription) Close() {
 	w, e := s.watcher, s.entry
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if _, mine := e.subs[s]; !mine {
+		return
+	}
 	delete(e.subs, s)
-	if len(e.subs) == 0 && w.entries[e.key] == e {
+	if len(e.subs) == 0 && e.index >= 0 { // else the end of the question that is under way sees to it
+		heap.Remove(&e.lane.due, e.index)
 		delete(w.entries, e.key)
-		if e.index >= 0 {
-			heap.Remove(&w.due, e.index)
-		}
+	}
+}
+
+// Refresh asks for the name soon: now, or when MinRefresh has passed since the last question. It is cheap to call often,
+// as on every connect that fails.
+func (s *Subscription) Refresh() {
+	w := s.watcher
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.entries[s.entry.key] == s.entry {
+		w.hasten(s.entry)
 	}
 }
 
@@ -172,10 +199,10 @@ func (w *Watcher) Refresh(name string) int {
 	for _, e := range w.entries {
 		if name == "" || strings.TrimSuffix(e.name, ".") == name {
 			n++
+			e.burst = name == ""
 			w.hasten(e)
 		}
 	}
-	w.poke()
 	return n
 }
 
@@ -185,10 +212,17 @@ func (w *Watcher) hasten(e *entry) {
 		e.again = true
 		return
 	}
-	if at := e.earliest(); at.Before(e.at) {
-		e.at = at
-		heap.Fix(&w.due, e.index)
+	w.bringForward(e, e.earliest())
+}
+
+// bringForward makes an entry due at a time if that is sooner than it is due now. The caller holds mu.
+func (w *Watcher) bringForward(e *entry, at time.Time) {
+	if e.index < 0 || !at.Before(e.at) {
+		return
 	}
+	e.at = at
+	heap.Fix(&e.lane.due, e.index)
+	w.poke()
 }
 
 // earliest is when the entry may be asked for again.
@@ -235,13 +269,14 @@ func (w *Watcher) run() {
 
 // lookAtFiles asks again for every name of a resolver whose files have changed.
 func (w *Watcher) lookAtFiles() {
-	for name, r := range w.resolvers {
-		if !r.changed() {
+	for name, l := range w.lanes {
+		if !l.resolver.changed() {
 			continue
 		}
 		w.mu.Lock()
 		for _, e := range w.entries {
 			if e.resolver == name {
+				e.burst = true
 				w.hasten(e)
 			}
 		}
@@ -253,41 +288,52 @@ func (w *Watcher) lookAtFiles() {
 func (w *Watcher) start() (wait time.Duration, any bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.due) > 0 && w.busy < maxRunning && !w.closed {
-		e := w.due[0]
-		now := time.Now()
-		if wait := e.at.Sub(now); wait > 0 {
-			return wait, true
-		}
-		heap.Pop(&w.due)
-		w.busy++
-		e.asked = now
-		w.running.Go(func() { w.resolve(e) })
+	if w.closed {
+		return 0, false
 	}
-	return 0, false // nothing is due, or the end of a resolution will wake us
+	for _, l := range w.lanes {
+		for len(l.due) > 0 && l.busy < maxRunning { // beyond that, the end of a resolution will wake us
+			e, now := l.due[0], time.Now()
+			if until := e.at.Sub(now); until > 0 {
+				if !any || until < wait {
+					wait, any = until, true
+				}
+				break
+			}
+			heap.Pop(&l.due)
+			l.busy++
+			e.asked = now
+			w.running.Go(func() { w.resolve(e) })
+		}
+	}
+	return wait, any
 }
 
 // resolve asks once and tells the subscribers.
 func (w *Watcher) resolve(e *entry) {
-	a := w.resolvers[e.resolver].resolve(w.ctx, e.name, e.typ)
+	a := e.lane.resolver.resolve(w.ctx, e.name, e.typ, nil)
 	w.mu.Lock()
-	w.busy--
+	e.lane.busy--
 	if w.closed || len(e.subs) == 0 {
+		delete(w.entries, e.key)
 		w.mu.Unlock()
 		w.poke()
 		return
 	}
 	a.At = time.Now()
-	a.Serial, a.Streak = max(e.last.Serial, 1), 1
-	if a.Kind == e.last.Kind && e.last.Serial > 0 {
-		a.Streak = e.last.Streak + 1
+	a.Serial, a.Streak = 1, 1
+	if last := e.last; last != nil {
+		a.Serial = last.Serial
+		if a.Kind == last.Kind {
+			a.Streak = last.Streak + 1
+		}
+		if a.Kind != last.Kind || !sameRecords(a.Records, last.Records) {
+			a.Serial++
+		}
 	}
-	if e.last.Serial > 0 && (a.Kind != e.last.Kind || !sameAddresses(a.Records, e.last.Records)) {
-		a.Serial++
-	}
-	e.last = a
+	e.last = &a
 	if a.Kind != KindFailure {
-		e.good = a
+		e.good = &a
 	}
 	subs := make([]*Subscription, 0, len(e.subs))
 	for s := range e.subs {
@@ -298,98 +344,31 @@ func (w *Watcher) resolve(e *entry) {
 		s.deliver(a)
 	}
 	w.mu.Lock()
-	if len(e.subs) > 0 && !w.closed {
+	if len(e.subs) == 0 {
+		delete(w.entries, e.key)
+	} else {
 		first := true
 		for s := range e.subs {
-			if at := a.At.Add(s.watch.interval(a)); first || at.Before(e.at) {
+			if at := a.At.Add(s.watch.interval(a, e.burst)); first || at.Before(e.at) {
 				first, e.at = false, at
 			}
+		}
+		if a.Kind == KindOK {
+			e.burst = false
 		}
 		if e.again {
 			e.at, e.again = e.earliest(), false
 		}
-		heap.Push(&w.due, e)
+		heap.Push(&e.lane.due, e)
 	}
 	w.mu.Unlock()
 	w.poke()
 }
 
-func sameAddresses(a, b []Record) bool {
-	return slices.EqualFunc(a, b, func(x, y Record) bool { return x.Addr == y.Addr })
-}
-
-// Status describes an entry.
-type Status struct {
-	Name     string
-	Type     Type
-	Resolver string
-	Kind     Kind // of the last answer
-	TTL      time.Duration
-	Age      time.Duration // of the last answer that was not a failure
-	Stale    bool          // the last answer was a failure: what is known is older
-	Next     time.Duration // until the next question; 0 while one is under way
-	Failures int           // in a row
-	Records  []string      // of the last answer that was not a failure
-	Chain    []string
-	Server   string
-	Rcode    int
-	Err      error
-}
-
-// Status returns all entries that have an answer, by name, type and resolver.
-func (w *Watcher) Status() []Status {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := time.Now()
-	var list []Status
-	for _, e := range w.entries {
-		if e.last.Serial == 0 {
-			continue
-		}
-		s := Status{
-			Name: e.last.Name, Type: e.typ, Resolver: e.resolver, Kind: e.last.Kind, TTL: e.good.TTL, Chain: e.good.Chain,
-			Server: e.last.Server, Rcode: e.last.Rcode, Err: e.last.Err, Records: []string{},
-		}
-		if e.index >= 0 {
-			s.Next = max(e.at.Sub(now), 0)
-		}
-		if e.good.Serial > 0 {
-			s.Age = now.Sub(e.good.At)
-			for _, r := range e.good.Records {
-				s.Records = append(s.Records, r.Addr.String())
-			}
-		}
-		if e.last.Kind == KindFailure {
-			s.Failures = e.last.Streak
-			s.Stale = e.good.Serial > 0
-		}
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b Status) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Resolver, b.Resolver))
+// sameRecords compares what matters to a set, which the time they hold does not.
+func sameRecords(a, b []Record) bool {
+	return slices.EqualFunc(a, b, func(x, y Record) bool {
+		x.TTL, y.TTL = 0, 0
+		return x == y
 	})
-	return list
-}
-
-// schedule is a heap of entries by due time.
-type schedule []*entry
-
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
-func (s schedule) Swap(i, j int) {
-	s[i], s[j] = s[j], s[i]
-	s[i].index, s[j].index = i, j
-}
-func (s *schedule) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*s)
-	*s = append(*s, e)
-}
-func (s *schedule) Pop() any {
-	old := *s
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*s = old[:len(old)-1]
-	e.index = -1
-	return e
 }

@@ -6,5 +6,6 @@
 //	s.SetA("db.test", 1, "127.0.0.2", "127.0.0.3")
 //	// ask udp://s.Addr()
 //
-// It listens on UDP and TCP at one port. Names that it does not know do not exist (NXDOMAIN with a SOA).
+// It listens on UDP and TCP at one port, and on request for DNS over TLS and over HTTPS with certificates of a CA of its
+// own. Names that it does not know do not exist (NXDOMAIN with a SOA).
 package dnstest

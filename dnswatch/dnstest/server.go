@@ -2,6 +2,7 @@ package dnstest
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // Query is a question that arrived.
 type Query struct {
 	Name, Type string // the name as asked, without the last dot
-	Transport  string // "udp" or "tcp"
+	Transport  string // "udp", "tcp", "tls" or "https"
 	N          int    // the how-manieth for this name and type, from 1
 	ID         uint16
 	Source     netip.AddrPort
@@ -25,19 +26,28 @@ type Query struct {
 
 // Reply is what a script answers.
 type Reply struct {
-	Default     bool     // what the zone says; the fields down to Delay are not looked at
-	RRs, Auth   []string // records as in a zone file
-	Rcode       int
-	TC          bool
-	Delay       time.Duration
-	Drop        bool
-	WrongID     bool
-	Question    string  // another name in the question section
-	NotResponse bool    // the QR bit is not set
-	Garbage     []byte  // these bytes instead of a message
-	OtherPort   bool    // UDP: sent from another port
-	Before      []Reply // UDP: datagrams sent before this one
+	Default          bool     // what the zone says; the fields down to Delay are not looked at
+	RRs, Auth, Extra []string // records as in a zone file
+	Rcode            int
+	TC               bool
+	Delay            time.Duration
+	Drop             bool
+	WrongID          bool
+	Question         string              // another name in the question section
+	Lower            bool                // the name in the question section in lower case
+	NotResponse      bool                // the QR bit is not set
+	Mangle           func([]byte) []byte // has the last word on the bytes of the message
+	Garbage          []byte              // these bytes instead of a message
+	OtherPort        bool                // UDP: sent from another port
+	Before           []Reply             // UDP: datagrams sent before this one
+	Length           int                 // TCP, TLS: this length before the message instead of its own
+	Dribble          time.Duration       // TCP, TLS: one byte at a time, with this pause between them
+	Hangup           bool                // TCP, TLS: the connection is closed instead
+	Status, Age      int                 // HTTPS: another status than 200; seconds in a cache
 }
+
+// sender puts the bytes of a reply on the wire.
+type sender func(wire []byte, r Reply)
 
 // Server is a scripted DNS server. Its methods may be called from any goroutine.
 type Server struct {
@@ -52,7 +62,9 @@ type Server struct {
 	silent  map[string]bool
 	script  func(Query) Reply
 	queries []Query
+	counts  map[string]int // by lower-case name and type
 	conns   map[net.Conn]struct{}
+	fronts  []io.Closer // of TLS and HTTPS
 	closed  bool
 }
 
@@ -68,7 +80,7 @@ func Start(addr string) (*Server, error) {
 	}
 	s := &Server{
 		done: make(chan struct{}), zone: make(map[zoneKey][]dns.RR), rcodes: make(map[string]int),
-		silent: make(map[string]bool), conns: make(map[net.Conn]struct{}),
+		silent: make(map[string]bool), counts: make(map[string]int), conns: make(map[net.Conn]struct{}),
 	}
 	var err error
 	for range 20 { // the port that UDP gets may be taken for TCP
@@ -84,7 +96,7 @@ func Start(addr string) (*Server, error) {
 		return nil, err
 	}
 	s.wg.Go(s.serveUDP)
-	s.wg.Go(s.serveTCP)
+	s.wg.Go(func() { s.serveStream(s.tcp, "tcp") })
 	return s, nil
 }
 
@@ -100,6 +112,9 @@ func (s *Server) Close() {
 	}
 	for c := range s.conns {
 		c.Close()
+	}
+	for _, f := range s.fronts {
+		f.Close()
 	}
 	s.mu.Unlock()
 	s.udp.Close()
@@ -125,17 +140,11 @@ func (s *Server) Queries() []Query {
 func (s *Server) QueryCount(name, typ string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.countLocked(name, typ)
+	return s.counts[countKey(name, typ)]
 }
 
-func (s *Server) countLocked(name, typ string) int {
-	n := 0
-	for _, q := range s.queries {
-		if strings.EqualFold(q.Name, strings.TrimSuffix(name, ".")) && q.Type == typ {
-			n++
-		}
-	}
-	return n
+func countKey(name, typ string) string {
+	return strings.ToLower(strings.TrimSuffix(name, ".")) + " " + typ
 }
 
 func (s *Server) serveUDP() {
@@ -156,8 +165,8 @@ func (s *Server) serveUDP() {
 		}
 		source := netip.MustParseAddrPort(from.String())
 		s.wg.Go(func() {
-			s.answer(m, "udp", source, func(wire []byte, otherPort bool) {
-				if !otherPort {
+			s.answer(m, "udp", source, func(wire []byte, r Reply) {
+				if !r.OtherPort {
 					s.udp.WriteTo(wire, from)
 					return
 				}
@@ -170,41 +179,8 @@ func (s *Server) serveUDP() {
 	}
 }
 
-func (s *Server) serveTCP() {
-	for {
-		c, err := s.tcp.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			c.Close()
-			return
-		}
-		s.conns[c] = struct{}{}
-		s.mu.Unlock()
-		s.wg.Go(func() {
-			defer func() {
-				s.mu.Lock()
-				delete(s.conns, c)
-				s.mu.Unlock()
-				c.Close()
-			}()
-			conn := &dns.Conn{Conn: c}
-			for {
-				m, err := conn.ReadMsg()
-				if err != nil || len(m.Question) != 1 {
-					return
-				}
-				s.answer(m, "tcp", netip.MustParseAddrPort(c.RemoteAddr().String()), func(wire []byte, _ bool) { conn.Write(wire) })
-			}
-		})
-	}
-}
-
 // answer records a question and sends what the script or the zone says.
-func (s *Server) answer(m *dns.Msg, transport string, source netip.AddrPort, send func(wire []byte, otherPort bool)) {
+func (s *Server) answer(m *dns.Msg, transport string, source netip.AddrPort, send sender) {
 	q := m.Question[0]
 	query := Query{
 		Name: strings.TrimSuffix(q.Name, "."), Type: dns.TypeToString[q.Qtype], Transport: transport, ID: m.Id, Source: source, Time: time.Now(),
@@ -213,7 +189,9 @@ func (s *Server) answer(m *dns.Msg, transport string, source netip.AddrPort, sen
 		query.EDNS = int(o.UDPSize())
 	}
 	s.mu.Lock()
-	query.N = s.countLocked(query.Name, query.Type) + 1
+	counted := countKey(query.Name, query.Type)
+	s.counts[counted]++
+	query.N = s.counts[counted]
 	s.queries = append(s.queries, query)
 	script := s.script
 	s.mu.Unlock()
@@ -229,7 +207,7 @@ func (s *Server) answer(m *dns.Msg, transport string, source netip.AddrPort, sen
 	s.send(m, reply, transport, send)
 }
 
-func (s *Server) send(m *dns.Msg, r Reply, transport string, send func([]byte, bool)) {
+func (s *Server) send(m *dns.Msg, r Reply, transport string, send sender) {
 	if r.Delay > 0 {
 		select {
 		case <-time.After(r.Delay):
@@ -241,7 +219,7 @@ func (s *Server) send(m *dns.Msg, r Reply, transport string, send func([]byte, b
 		return
 	}
 	if r.Garbage != nil {
-		send(r.Garbage, r.OtherPort)
+		send(r.Garbage, r)
 		return
 	}
 	out := new(dns.Msg)
@@ -252,12 +230,15 @@ func (s *Server) send(m *dns.Msg, r Reply, transport string, send func([]byte, b
 		}
 	} else {
 		out.Rcode = r.Rcode
-		out.Answer, out.Ns = mustRecords(r.RRs), mustRecords(r.Auth)
+		out.Answer, out.Ns, out.Extra = mustRecords(r.RRs), mustRecords(r.Auth), mustRecords(r.Extra)
 	}
 	out.Truncated = r.TC
 	out.Response = !r.NotResponse
 	if r.WrongID {
 		out.Id ^= 0x5555
+	}
+	if r.Lower {
+		out.Question[0].Name = strings.ToLower(out.Question[0].Name)
 	}
 	if r.Question != "" {
 		out.Question[0].Name = dns.Fqdn(r.Question)
@@ -273,9 +254,14 @@ func (s *Server) send(m *dns.Msg, r Reply, transport string, send func([]byte, b
 	if out.Len() > size { // a real server keeps to the size it was offered
 		out.Truncate(size)
 	}
-	if wire, err := out.Pack(); err == nil {
-		send(wire, r.OtherPort)
+	wire, err := out.Pack()
+	if err != nil {
+		return
 	}
+	if r.Mangle != nil {
+		wire = r.Mangle(wire)
+	}
+	send(wire, r)
 }
 
 func mustRecords(lines []string) []dns.RR {
