@@ -96,6 +96,12 @@ func (q query) verify(wire []byte, id uint16) (m *dns.Msg, discard string, err e
 		}
 		return nil, "", fmt.Errorf("%w: %v", errMalformed, err)
 	}
+	// Unpack is content with a message that ends between two records: half a set.
+	for i, section := range [...]int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
+		if said := int(binary.BigEndian.Uint16(wire[4+2*i:])); said != section && !m.Truncated {
+			return nil, "", fmt.Errorf("%w: %d records where the header says %d", errMalformed, section, said)
+		}
+	}
 	if len(m.Question) == 0 && (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) {
 		return m, "", nil // a server that does not understand the question need not repeat it
 	}

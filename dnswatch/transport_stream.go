@@ -177,6 +177,9 @@ func (c *streamConn) ask(ctx context.Context, q query) (*dns.Msg, error) {
 	}
 	select {
 	case r := <-a.reply:
+		if r.err != nil && ctx.Err() != nil { // the write ran into the same deadline
+			return nil, ctx.Err()
+		}
 		return r.m, r.err
 	case <-ctx.Done():
 		if ctx.Err() == context.DeadlineExceeded {
