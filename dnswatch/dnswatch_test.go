@@ -283,6 +283,9 @@ func TestDNS27PortsAndIDsAreFresh(t *testing.T) {
 	for _, q := range s.Queries() {
 		ports[q.Source.Port()] = true
 		ids[q.ID] = true
+		if q.EDNS != 1232 {
+			t.Fatalf("a question offers %d bytes", q.EDNS)
+		}
 		if q.ID < 1<<15 {
 			low++
 		}
@@ -363,6 +366,8 @@ func TestDNS54HostsFileFirst(t *testing.T) {
 	if n := len(s.Queries()); n != 0 {
 		t.Errorf("%d questions for names of the hosts file", n)
 	}
+	s.Set("db.test", "SRV", "db.test. 1 IN SRV 0 0 5432 a.test.")
+	expect(t, r.ask("db.test", TypeSRV), "ok 0,0,5432,a.test.") // a hosts file knows no services
 }
 
 func TestDNSLiteralsAndLocalhostStayHome(t *testing.T) {
@@ -444,7 +449,7 @@ func TestCheckName(t *testing.T) {
 
 func TestResolverConfigRefusesBadServers(t *testing.T) {
 	for _, bad := range [][]string{nil, {"1.2.3.4"}, {"udp://name"}, {"udp://1.2.3.4:0"}, {"udp://1.2.3.4:99999"}, {"doq://1.1.1.1#x"},
-		{"udp://1.1.1.1#x"}, {"https://1.1.1.1"}, {"https://1.1.1.1/a?b"}, {"tls://dns.test"}, {"tls://1.1.1.1#-"}, {"udp://1.1.1.1", "udp://1.1.1.1:53"}} {
+		{"udp://1.1.1.1#x"}, {"https://1.1.1.1"}, {"https://1.1.1.1/a?b"}, {"tls://dns.test"}, {"tls://1.1.1.1#-"}, {"udp://0.0.0.0"}, {"tcp://[ff02::1]:53"}, {"udp://1.1.1.1", "udp://1.1.1.1:53"}} {
 		if err := (ResolverConfig{Name: "r", Servers: bad}).Validate(); err == nil || !strings.Contains(err.Error(), `"r"`) {
 			t.Errorf("%v: %v", bad, err)
 		}

@@ -26,7 +26,7 @@ func (w Watch) withDefaults() Watch {
 // is drawn at random, so that names that were asked for together drift apart.
 func (w Watch) Interval(a Answer) (least, most time.Duration) {
 	w = w.withDefaults()
-	d := w.MinRefresh
+	var d time.Duration
 	switch {
 	case a.Kind == KindFailure:
 		back := backoffMax

@@ -95,6 +95,19 @@ func TestDNSSubscriptionRefreshesAtMostOncePerMinRefresh(t *testing.T) {
 			t.Errorf("%d questions in 20 s at a MinRefresh of 2 s, expected 10", n)
 		}
 		other.Close()
+		f.mu.Lock()
+		f.reply = failing
+		f.mu.Unlock()
+		s.Refresh()
+		time.Sleep(35 * time.Second) // far into the back-off: 1, 2, 4, 8, 16, 30 s
+		before = len(f.times())
+		for range 200 {
+			s.Refresh()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := len(f.times()) - before; n > 2 {
+			t.Errorf("%d questions in 20 s for a name that fails", n)
+		}
 		for _, gap := range gaps(f.times()[before:]) {
 			if gap < 2*time.Second {
 				t.Errorf("a gap of %v", gap)

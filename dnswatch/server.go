@@ -87,13 +87,20 @@ func parseServer(text string) (server, error) {
 			}
 		}
 	}
-	if at, err := netip.ParseAddrPort(rest); err == nil && at.Port() != 0 {
-		s.addr = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
-		return s, nil
+	at, err := netip.ParseAddrPort(rest)
+	if err != nil {
+		var a netip.Addr
+		if a, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")); err == nil {
+			at = netip.AddrPortFrom(a, port)
+		}
 	}
-	if a, err := netip.ParseAddr(strings.Trim(rest, "[]")); err == nil {
-		s.addr = netip.AddrPortFrom(a.Unmap(), port)
-		return s, nil
+	a := at.Addr().Unmap()
+	switch {
+	case err != nil || at.Port() == 0:
+		return s, fmt.Errorf("server %q, expected an IP address with or without a port after %s://", text, kind)
+	case a.IsUnspecified() || a.IsMulticast():
+		return s, fmt.Errorf("server %q, nothing can be reached at this address", text)
 	}
-	return s, fmt.Errorf("server %q, expected an IP address with or without a port after %s://", text, kind)
+	s.addr = netip.AddrPortFrom(a, at.Port())
+	return s, nil
 }

@@ -106,7 +106,7 @@ func TestDNSFirstQuestionsShareAConnection(t *testing.T) {
 			all.Go(func() { expect(t, r.a("db.test"), "ok 127.0.0.2") })
 		}
 		all.Wait()
-		if n := connections(f.Queries(), transport); n != 1 {
+		if n := f.Connections(transport); n != 1 {
 			t.Errorf("%s: %d connections, expected 1", transport, n)
 		}
 	}
@@ -157,10 +157,35 @@ func TestDNSKeptConnectionThatEndedIsReplaced(t *testing.T) {
 		if n := len(f.Queries()) - before; n > 2 || !strings.Contains(a.Err.Error(), "lost") {
 			t.Errorf("%s: a server that hangs up was asked %d times in one attempt: %v", transport, n, a.Err)
 		}
+		before = len(f.Queries())
+		expect(t, newRig(t, c).a("db.test"), "failure")
+		if n := len(f.Queries()) - before; n != 1 {
+			t.Errorf("%s: a server that hung up on a new connection was asked %d times in one attempt", transport, n)
+		}
 		f.Handle(nil)
 		if r.results["ok"] != 6 || r.results["error"] != 1 {
 			t.Errorf("%s: results %v", transport, r.results)
 		}
+	}
+}
+
+// What is idle is let go, what waits for a slow answer is not.
+func TestDNSIdleConnectionsAreLetGo(t *testing.T) {
+	f := startFront(t)
+	c := patient("tcp://" + f.Addr())
+	r := newRig(t, c)
+	s := r.wire.transport(r.servers()[0]).(*stream)
+	s.idle = 50 * time.Millisecond
+	f.Handle(func(dnstest.Query) dnstest.Reply { return dnstest.Reply{Default: true, Delay: 300 * time.Millisecond} })
+	for n := range 2 {
+		expect(t, r.a("db.test"), "ok 127.0.0.2")
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.conn.alive() })
+		if got := connections(f.Queries(), "tcp"); got != n+1 {
+			t.Errorf("%d connections, expected %d", got, n+1)
+		}
+	}
+	if r.results["ok"] != 2 || len(r.results) != 1 {
+		t.Errorf("results: %v", r.results)
 	}
 }
 
@@ -213,6 +238,26 @@ func TestDNSCAFileIsReadAtStart(t *testing.T) {
 		_, err := New(Options{Resolvers: []ResolverConfig{{Name: "r", Servers: []string{"tls://127.0.0.1"}, CAFile: file}}})
 		if err == nil || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// Over a stream nobody else can reply: what is not the reply is the server's fault, and final.
+func TestDNS23RepliesToOtherQuestionsOverStreams(t *testing.T) {
+	f := startFront(t)
+	for _, server := range kept(f) {
+		for reason, reply := range map[string]dnstest.Reply{
+			"question":     {RRs: []string{"evil.example. 1 IN A 127.0.0.9"}, Question: "evil.example"},
+			"not_response": {Default: true, NotResponse: true},
+		} {
+			f.Handle(func(dnstest.Query) dnstest.Reply { return reply })
+			c := patient(server)
+			c.CAFile = f.caFile
+			r := newRig(t, c)
+			expect(t, r.a("db.test"), "failure")
+			if r.results["malformed"] != 1 || r.discarded[reason] != 1 {
+				t.Errorf("%s: results %v, discarded %v, expected one %s", server, r.results, r.discarded, reason)
+			}
 		}
 	}
 }

@@ -167,14 +167,15 @@ func (s *Subscription) Close() {
 	}
 }
 
-// Refresh asks for the name soon: now, or when MinRefresh has passed since the last question. It is cheap to call often,
-// as on every connect that fails.
+// Refresh asks for the name soon: now, or when MinRefresh has passed since the last question. A name that fails keeps to
+// its back-off. It is cheap to call often, as on every connect that fails.
 func (s *Subscription) Refresh() {
 	w := s.watcher
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.entries[s.entry.key] == s.entry {
-		w.hasten(s.entry)
+	e := s.entry
+	if w.entries[e.key] == e && (e.last == nil || e.last.Kind != KindFailure) {
+		w.hasten(e)
 	}
 }
 

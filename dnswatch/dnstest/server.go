@@ -64,7 +64,8 @@ type Server struct {
 	queries []Query
 	counts  map[string]int // by lower-case name and type
 	conns   map[net.Conn]struct{}
-	fronts  []io.Closer // of TLS and HTTPS
+	opened  map[string]int // connections by transport
+	fronts  []io.Closer    // of TLS and HTTPS
 	closed  bool
 }
 
@@ -80,7 +81,7 @@ func Start(addr string) (*Server, error) {
 	}
 	s := &Server{
 		done: make(chan struct{}), zone: make(map[zoneKey][]dns.RR), rcodes: make(map[string]int),
-		silent: make(map[string]bool), counts: make(map[string]int), conns: make(map[net.Conn]struct{}),
+		silent: make(map[string]bool), counts: make(map[string]int), conns: make(map[net.Conn]struct{}), opened: make(map[string]int),
 	}
 	var err error
 	for range 20 { // the port that UDP gets may be taken for TCP

@@ -32,7 +32,7 @@ func (s *Server) ServeHTTPS(ca *CA, names ...string) (addr string, err error) {
 	if err != nil {
 		return "", err
 	}
-	front := &http.Server{Handler: http.HandlerFunc(s.post), TLSConfig: ca.config(names), ErrorLog: quiet}
+	front := &http.Server{Handler: http.HandlerFunc(s.post), TLSConfig: ca.config(names), ErrorLog: quiet, ConnState: s.count}
 	s.front(front)
 	s.wg.Go(func() { front.ServeTLS(l, "", "") })
 	return l.Addr().String(), nil
@@ -42,6 +42,21 @@ func (s *Server) front(c io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fronts = append(s.fronts, c)
+}
+
+func (s *Server) count(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.mu.Lock()
+		s.opened["https"]++
+		s.mu.Unlock()
+	}
+}
+
+// Connections returns how many there have been over "tcp", "tls" or "https".
+func (s *Server) Connections(transport string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened[transport]
 }
 
 // Hangup closes all connections over TCP and TLS that are open.
@@ -66,6 +81,7 @@ func (s *Server) serveStream(l net.Listener, transport string) {
 			return
 		}
 		s.conns[c] = struct{}{}
+		s.opened[transport]++
 		s.mu.Unlock()
 		s.wg.Go(func() {
 			defer func() {
