@@ -112,6 +112,34 @@ func TestDNSFirstQuestionsShareAConnection(t *testing.T) {
 	}
 }
 
+func TestDNSKeptHTTPSConnectionThatEndedIsReplaced(t *testing.T) {
+	f := startFront(t)
+	c := patient(kept(f)["https"])
+	c.CAFile, c.Attempts = f.caFile, 1
+	r := newRig(t, c)
+	for n := range 5 {
+		expect(t, r.a("db.test"), "ok 127.0.0.2")
+		if got := f.Connections("https"); got != n+1 {
+			t.Errorf("%d connections, expected %d", got, n+1)
+		}
+		f.Hangup()
+	}
+	expect(t, r.a("db.test"), "ok 127.0.0.2")
+	asked := f.QueryCount("db.test", "A")
+	f.Silent("", true) // while questions are out
+	var out sync.WaitGroup
+	for range 3 {
+		out.Go(func() { expect(t, r.a("db.test"), "ok 127.0.0.2") })
+	}
+	waitFor(t, func() bool { return f.QueryCount("db.test", "A") == asked+3 })
+	f.Silent("", false)
+	f.Hangup()
+	out.Wait()
+	if r.results["ok"] != 9 || len(r.results) != 1 {
+		t.Errorf("results: %v", r.results)
+	}
+}
+
 // A slow answer does not hold up those behind it.
 func TestDNSStreamsArePipelined(t *testing.T) {
 	f := startFront(t)

@@ -94,7 +94,8 @@ const (
 // systemServer stands for the servers of resolv.conf. With it, its search list and options apply.
 const systemServer = "system"
 
-// ResolverConfig describes a resolver: servers and how they are asked.
+// ResolverConfig describes a resolver: servers and how they are asked. With "system" among the servers, resolv.conf's
+// timeout and attempts come before AttemptTimeout and Attempts.
 type ResolverConfig struct {
 	Name              string
 	Servers           []string      // "udp://IP[:PORT]", "tcp://...", "tls://IP[:PORT][#NAME]", "https://IP[:PORT]/PATH[#NAME]", "system"

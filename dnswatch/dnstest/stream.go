@@ -32,7 +32,7 @@ func (s *Server) ServeHTTPS(ca *CA, names ...string) (addr string, err error) {
 	if err != nil {
 		return "", err
 	}
-	front := &http.Server{Handler: http.HandlerFunc(s.post), TLSConfig: ca.config(names), ErrorLog: quiet, ConnState: s.count}
+	front := &http.Server{Handler: http.HandlerFunc(s.post), TLSConfig: ca.config(names), ErrorLog: quiet, ConnState: s.track}
 	s.front(front)
 	s.wg.Go(func() { front.ServeTLS(l, "", "") })
 	return l.Addr().String(), nil
@@ -44,11 +44,16 @@ func (s *Server) front(c io.Closer) {
 	s.fronts = append(s.fronts, c)
 }
 
-func (s *Server) count(_ net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		s.mu.Lock()
+// track keeps the connections over HTTPS.
+func (s *Server) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state {
+	case http.StateNew:
 		s.opened["https"]++
-		s.mu.Unlock()
+		s.conns[c] = struct{}{}
+	case http.StateClosed:
+		delete(s.conns, c)
 	}
 }
 
@@ -59,7 +64,7 @@ func (s *Server) Connections(transport string) int {
 	return s.opened[transport]
 }
 
-// Hangup closes all connections over TCP and TLS that are open.
+// Hangup closes all connections that are open.
 func (s *Server) Hangup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
