@@ -17,7 +17,8 @@ type epoch struct {
 	members []Member
 	peers   []*Peer // by member
 
-	candidates []candidate // members that may be picked, in canonical order
+	tier       int         // the tier that serves: the lowest one with a member that may be picked
+	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
 	heaviest   int64       // the largest weight among them
 	sequence   []uint32    // roundrobin: the candidates' turns
 
@@ -25,7 +26,7 @@ type epoch struct {
 	refs    counters
 }
 
-// candidate is a member that may be picked: it has weight, and its check does not call it down.
+// candidate is a member that may be picked: it has weight, its check does not call it down, and its tier serves.
 type candidate struct {
 	peer   *Peer
 	tally  *tally // the first, and under leastconn the only one, of its peer
@@ -49,10 +50,16 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		p.listings++
 		p.newest.Store(e.id)
 		e.peers[i] = p
-		if h := p.Health(); m.Weight > 0 && h != HealthDown {
-			e.heaviest = max(e.heaviest, int64(m.Weight))
-			e.candidates = append(e.candidates, candidate{p, &p.tallies[0], int64(m.Weight), !t.opts.Checked || h == HealthUp})
+		h := p.Health()
+		if m.Weight == 0 || h == HealthDown || (len(e.candidates) > 0 && m.Tier > e.tier) {
+			continue
 		}
+		if m.Tier < e.tier { // what was found so far stands by
+			e.candidates, e.heaviest = e.candidates[:0], 0
+		}
+		e.tier = m.Tier
+		e.heaviest = max(e.heaviest, int64(m.Weight))
+		e.candidates = append(e.candidates, candidate{p, &p.tallies[0], int64(m.Weight), !t.opts.Checked || h == HealthUp})
 	}
 	if t.opts.Policy == RoundRobin {
 		e.sequence = smooth(e.candidates)

@@ -41,7 +41,7 @@ func (c Cause) String() string {
 type Member struct {
 	Addr    netip.AddrPort
 	Weight  int      // 0 to MaxWeight; 0 takes no new sessions
-	Tier    int      // kept and shown
+	Tier    int      // 0 or more; the lowest tier with a peer that may be picked serves, all of it, and no other
 	Sources []string // the backends that gave it
 }
 
@@ -50,7 +50,7 @@ func (m Member) equal(o Member) bool {
 }
 
 // canonical validates members and brings them into canonical order: sorted by address, one member per address. An address
-// that is listed twice gets the sum of the weights, the lowest tier and all sources.
+// that is listed twice gets the lowest tier in which it has weight, the sum of its weights there, and all sources.
 func canonical(members []Member) ([]Member, error) {
 	out := make([]Member, 0, len(members))
 	for _, m := range members {
@@ -60,17 +60,23 @@ func canonical(members []Member) ([]Member, error) {
 		if m.Weight < 0 || m.Weight > MaxWeight {
 			return nil, fmt.Errorf("member %v: weight %d, expected 0 to %d", m.Addr, m.Weight, MaxWeight)
 		}
+		if m.Tier < 0 {
+			return nil, fmt.Errorf("member %v: tier %d, expected 0 or more", m.Addr, m.Tier)
+		}
 		m.Addr = netip.AddrPortFrom(m.Addr.Addr().Unmap(), m.Addr.Port())
 		m.Sources = slices.Clone(m.Sources)
 		out = append(out, m)
 	}
-	slices.SortStableFunc(out, func(a, b Member) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(out, func(a, b Member) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(min(b.Weight, 1), min(a.Weight, 1)), cmp.Compare(a.Tier, b.Tier))
+	})
 	kept := out[:0]
 	for _, m := range out {
 		if n := len(kept); n > 0 && kept[n-1].Addr == m.Addr {
 			same := &kept[n-1]
-			same.Weight = min(same.Weight+m.Weight, MaxWeight)
-			same.Tier = min(same.Tier, m.Tier)
+			if m.Tier == same.Tier {
+				same.Weight = min(same.Weight+m.Weight, MaxWeight)
+			}
 			same.Sources = append(same.Sources, m.Sources...)
 			continue
 		}

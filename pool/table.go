@@ -30,7 +30,8 @@ type Options struct {
 }
 
 // Ejection is the passive reaction to failures: after Fails in a row the peer is passed over for Base times the number
-// of ejections in a row, at most Max, with 10 % jitter. The last peer that can be picked is never ejected.
+// of ejections in a row, at most Max, with 10 % jitter. The last peer that can be picked is never ejected: a tier does not
+// lose its service to the next one by failed sessions, but by checks, which also tell when it is well again.
 type Ejection struct {
 	Fails     int           // default 3
 	Base, Max time.Duration // defaults 5 s and 60 s
@@ -139,7 +140,8 @@ func (t *Table) Peer(addr netip.AddrPort) *Peer {
 	return t.peers[addr]
 }
 
-// Serves says whether the newest epoch lists the peer and its check does not call it down.
+// Serves says whether the newest epoch lists the peer and its check does not call it down: what it has, it may keep, also
+// if its tier only stands by.
 func (t *Table) Serves(p *Peer) bool {
 	return t.Lists(p) && p.Health() != HealthDown
 }
@@ -150,11 +152,20 @@ func (t *Table) Lists(p *Peer) bool {
 	return !now.closed && p.newest.Load() >= now.id
 }
 
-// Selectable returns the number of peers of the newest epoch that may be picked: with weight, and not down.
+// Selectable returns the number of peers of the newest epoch that may be picked: with weight, not down, and of the tier
+// that serves.
 func (t *Table) Selectable() int {
+	_, n := t.Serving()
+	return n
+}
+
+// Serving returns the tier of the newest epoch that serves, and how many of its peers may be picked. Without any, no tier
+// serves.
+func (t *Table) Serving() (tier, selectable int) {
 	t.mu.Lock() // the current epoch cannot be freed under us
 	defer t.mu.Unlock()
-	return len(t.current.Load().candidates)
+	e := t.current.Load()
+	return e.tier, len(e.candidates)
 }
 
 // Counts returns the number of epochs published and of those reclaimed. They differ by one while a table is open and at rest.
@@ -196,7 +207,7 @@ type PeerStatus struct {
 	Addr         netip.AddrPort
 	Weight, Tier int      // of the newest epoch
 	Sources      []string // of the newest epoch
-	State        string   // up, down, unknown, ejected, or draining: no longer listed
+	State        string   // up, down, standby: a lower tier serves; unknown, ejected, or draining: no longer listed
 	Health       Health
 	Active       int64
 	Total        uint64
@@ -226,6 +237,8 @@ func (t *Table) Status() Status {
 			switch {
 			case ps.Health == HealthDown:
 				ps.State = "down"
+			case len(now.candidates) > 0 && m.Tier > now.tier:
+				ps.State = "standby"
 			case ejectedUntil != 0:
 				ps.State, ps.EjectedUntil = "ejected", time.Unix(0, ejectedUntil)
 			case t.opts.Checked && ps.Health == HealthUnknown:
