@@ -106,7 +106,7 @@ func TestApplyMergesSortsAndCompares(t *testing.T) {
 	a, b := addr(0), addr(1)
 	d := w.apply(t, []Member{
 		{Addr: b, Weight: 1, Sources: []string{"y"}},
-		{Addr: a, Weight: 2, Sources: []string{"x"}, Tier: 1},
+		{Addr: a, Weight: 2, Sources: []string{"x"}},
 		{Addr: netip.AddrPortFrom(netip.AddrFrom16(a.Addr().As16()), a.Port()), Weight: 3, Sources: []string{"w", "x"}},
 	})
 	if !d.Changed || len(d.Added) != 2 || d.Added[0] != a || d.Added[1] != b {
