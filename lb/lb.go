@@ -69,6 +69,7 @@ type Server struct {
 
 	queries   counts[queryKey]
 	discarded counts[string]
+	refused   counts[refusedKey]
 
 	accepting atomic.Bool
 	stopping  atomic.Bool
@@ -102,17 +103,13 @@ func newServer(conf *config.Config, o RunOptions) (*Server, error) {
 		s.slots = runtime.GOMAXPROCS(0)
 	}
 	s.metrics = admin.NewMetrics(s.sample)
-	resolvers := make([]dnswatch.ResolverConfig, len(conf.Resolvers))
-	for i, r := range conf.Resolvers {
-		resolvers[i] = dnswatch.ResolverConfig{
-			Name: r.Name, Servers: r.Servers, AttemptTimeout: r.AttemptTimeout, Attempts: r.Attempts, Deadline: r.Deadline,
-			EDNSSize: r.EDNSSize, HostsFile: r.HostsFile,
-		}
-	}
 	watcher, err := dnswatch.New(dnswatch.Options{
-		Resolvers: resolvers,
+		Resolvers: resolvers(conf.Resolvers),
 		OnQuery:   func(resolver, server, result string) { s.queries.add(queryKey{resolver, server, result}) },
 		OnDiscard: func(reason string) { s.discarded.add(reason) },
+		OnWarning: func(resolver, server, text string) {
+			s.log.Warn("dns server", "resolver", resolver, "server", server, "warning", text)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -121,6 +118,18 @@ func newServer(conf *config.Config, o RunOptions) (*Server, error) {
 	s.reclaimer = pool.NewReclaimer()
 	s.hub = check.NewHub()
 	return s, nil
+}
+
+// resolvers tells the watcher what the config says of the servers.
+func resolvers(conf []config.Resolver) []dnswatch.ResolverConfig {
+	list := make([]dnswatch.ResolverConfig, len(conf))
+	for i, r := range conf {
+		list[i] = dnswatch.ResolverConfig{
+			Name: r.Name, Servers: r.Servers, Strategy: r.Strategy, AttemptTimeout: r.AttemptTimeout, Attempts: r.Attempts,
+			Deadline: r.Deadline, EDNSSize: r.EDNSSize, CaseRandomization: r.CaseRandomization, CAFile: r.CAFile, HostsFile: r.HostsFile,
+		}
+	}
+	return list
 }
 
 // open makes everything that can fail: pools, sockets, the admin server, subscriptions.
@@ -132,6 +141,7 @@ func (s *Server) open(ctx context.Context) error {
 			return fmt.Errorf("pool %s: %w", c.Name, err)
 		}
 		p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
+		p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
 		p.kill = func(w end.Word, addr netip.AddrPort) int { return s.killPeer(p, w, addr) }
 		s.pools = append(s.pools, p)
 		byName[c.Name] = p
@@ -161,7 +171,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	hasIPv6 := sock.HasIPv6()
+	own := &ownAddresses{listeners: s.listeners}
 	for _, p := range s.pools {
+		p.members.own = own.of(p)
 		if err := p.members.start(s.watcher, p.conf.Resolver, hasIPv6); err != nil {
 			return fmt.Errorf("pool %s: %w", p.conf.Name, err)
 		}

@@ -32,6 +32,7 @@ type livePool struct {
 	checks map[netip.AddrPort]*peerCheck
 	drains map[netip.AddrPort]*drain // removed peers under drain_timeout
 	had    bool                      // there was a peer to offer, as last logged
+	tier   int                       // that serves, as last logged
 	closed bool
 }
 
@@ -100,9 +101,13 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 	}
 }
 
-// tellLocked says when the last peer to offer is lost, and when there is one again.
+// tellLocked says when the last peer to offer is lost, when there is one again, and when another tier serves.
 func (p *livePool) tellLocked() {
-	n := p.table.Selectable()
+	tier, n := p.table.Serving()
+	if n > 0 && tier != p.tier && !p.closed {
+		p.log.Warn("another tier serves", "tier", tier, "before", p.tier, "peers", n)
+		p.tier = tier
+	}
 	switch {
 	case p.closed || (n > 0) == p.had:
 		return

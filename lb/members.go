@@ -20,179 +20,186 @@ type members struct {
 	log     *slog.Logger
 	publish func([]pool.Member, pool.Cause) // called with mu held, so that epochs appear in the order of the answers
 	passing func(netip.AddrPort) bool       // a check vouches for the address
+	own     func(netip.AddrPort) bool       // the address is one that ebb listens on; nil before that is known
+	refuse  func(reason string, n int)      // counts addresses that do not become peers
 
 	mu       sync.Mutex
 	backends []*backend
-	timer    *time.Timer // runs holds out; nil when none is pending
+	refused  map[netip.AddrPort]bool // for being our own
+	timer    *time.Timer             // runs holds out; nil when none is pending
 	closed   bool
 	watcher  *dnswatch.Watcher // nil before start
-	subs     []*dnswatch.Subscription
+	resolver string
+	hasIPv6  bool
 
 	hastened atomic.Int64 // Unix nanoseconds
 }
 
 // backend is one entry of the config and what DNS says about it.
 type backend struct {
-	conf   config.Backend
-	source string // how status names it: host:port
-	sets   map[dnswatch.Type]*rrset
-	state  map[dnswatch.Type]setState
+	*watched // its own name
+	conf     config.Backend
+	source   string              // how status names it: host:port, or srv+host
+	targets  map[string]*watched // of SRV records
 }
 
-// setState is the last answer for a set as people are told of it.
-type setState struct {
-	kind     dnswatch.Kind
-	filtered string // addresses that allow_answers forbids
-	err      string // of a failure; its words differ from time to time without being news
-}
-
-func (s setState) String() string {
-	text := s.kind.String()
-	if s.filtered != "" {
-		text += ", not in allow_answers: " + s.filtered
-	}
-	if s.err != "" {
-		text += ", " + s.err
-	}
-	return text
+// literal tells that the backend is an address.
+func (b *backend) literal() bool {
+	_, err := netip.ParseAddr(b.conf.Host)
+	return err == nil
 }
 
 func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.AddrPort) bool, publish func([]pool.Member, pool.Cause)) *members {
-	m := &members{log: log, passing: passing, publish: publish}
+	m := &members{log: log, passing: passing, publish: publish, refuse: func(string, int) {}}
 	for _, c := range conf {
-		m.backends = append(m.backends, &backend{
-			conf: c, source: fmt.Sprintf("%s:%d", c.Host, c.Port),
-			sets: make(map[dnswatch.Type]*rrset), state: make(map[dnswatch.Type]setState),
-		})
+		b := &backend{conf: c, source: fmt.Sprintf("%s:%d", c.Host, c.Port)}
+		if c.Type == "srv" {
+			b.source, b.targets = "srv+"+c.Host, make(map[string]*watched)
+		}
+		m.backends = append(m.backends, b)
 	}
 	return m
 }
 
-// prepare makes the sets, one for each name and type.
-func (m *members) prepare(hasIPv6 bool) {
-	for _, b := range m.backends {
-		for _, typ := range b.types(hasIPv6) {
-			b.sets[typ] = &rrset{rule: answerRule{
-				onEmpty: b.conf.OnEmpty, emptyHold: b.conf.EmptyHold, absentHold: b.conf.AbsentHold, maxStale: b.conf.MaxStale,
-				allowed: addressAllowed(b.conf.AllowAnswers),
-			}}
-		}
+func (b *backend) rule() answerRule {
+	return answerRule{
+		onEmpty: b.conf.OnEmpty, emptyHold: b.conf.EmptyHold, absentHold: b.conf.AbsentHold, maxStale: b.conf.MaxStale,
+		allowed: addressAllowed(b.conf.AllowAnswers),
 	}
 }
 
-// start subscribes to every name. Answers may arrive before it returns.
+// types lists what is asked for the backend's own name.
+func (b *backend) types(hasIPv6 bool) []dnswatch.Type {
+	if b.conf.Type == "srv" {
+		return []dnswatch.Type{dnswatch.TypeSRV}
+	}
+	return addressTypes(b.conf.Host, b.conf.Family, hasIPv6)
+}
+
+// prepare makes the sets, one for each name and type.
+func (m *members) prepare(hasIPv6 bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hasIPv6 = hasIPv6
+	for _, b := range m.backends {
+		b.watched = newWatched(b.conf.Host, b.types(hasIPv6), b.rule())
+	}
+}
+
+// start subscribes to every name. Answers wait until it returns.
 func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) error {
 	m.prepare(hasIPv6)
 	m.mu.Lock()
-	m.watcher = w
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	m.watcher, m.resolver = w, resolver
 	for _, b := range m.backends {
-		for _, typ := range b.types(hasIPv6) {
-			sub, err := w.Subscribe(dnswatch.Watch{
-				Resolver: resolver, Name: b.conf.Host, Type: typ,
-				Refresh: b.conf.Refresh, MinRefresh: b.conf.MinRefresh, MaxRefresh: b.conf.MaxRefresh,
-				Notify: func(a dnswatch.Answer) { m.take(b, typ, a) },
-			})
-			if err != nil {
-				return fmt.Errorf("backend %s: %w", b.source, err)
-			}
-			m.mu.Lock()
-			m.subs = append(m.subs, sub)
-			m.mu.Unlock()
+		if err := m.subscribe(b, b.watched); err != nil {
+			return fmt.Errorf("backend %s: %w", b.source, err)
 		}
 	}
 	return nil
 }
 
-// types lists what is asked for a backend's name. A literal has one family, and only that is asked.
-func (b *backend) types(hasIPv6 bool) []dnswatch.Type {
-	if a, err := netip.ParseAddr(b.conf.Host); err == nil {
-		if a.Unmap().Is4() {
-			return []dnswatch.Type{dnswatch.TypeA}
-		}
-		return []dnswatch.Type{dnswatch.TypeAAAA}
+// subscribe begins to watch a name. The caller holds mu.
+func (m *members) subscribe(b *backend, w *watched) error {
+	if m.watcher == nil {
+		return nil
 	}
-	switch b.conf.Family {
-	case "ipv4":
-		return []dnswatch.Type{dnswatch.TypeA}
-	case "ipv6":
-		return []dnswatch.Type{dnswatch.TypeAAAA}
-	case "auto":
-		if !hasIPv6 {
-			return []dnswatch.Type{dnswatch.TypeA}
+	for typ := range w.sets {
+		sub, err := m.watcher.Subscribe(dnswatch.Watch{
+			Resolver: m.resolver, Name: w.name, Type: typ,
+			Refresh: b.conf.Refresh, MinRefresh: b.conf.MinRefresh, MaxRefresh: b.conf.MaxRefresh,
+			Notify: func(a dnswatch.Answer) { m.take(b, w, typ, a) },
+		})
+		if err != nil {
+			return err
 		}
+		w.subs = append(w.subs, sub)
 	}
-	return []dnswatch.Type{dnswatch.TypeA, dnswatch.TypeAAAA}
+	return nil
 }
 
-// take applies one answer for one backend.
-func (m *members) take(b *backend, typ dnswatch.Type, a dnswatch.Answer) {
+// take applies one answer for one name of a backend.
+func (m *members) take(b *backend, w *watched, typ dnswatch.Type, a dnswatch.Answer) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	if m.closed || w.gone {
+		m.mu.Unlock()
 		return
 	}
-	filtered := b.sets[typ].take(a, time.Now())
-	m.note(b, typ, a, filtered)
-	m.applyLocked(pool.CauseDNS)
+	filtered := w.sets[typ].take(a, time.Now())
+	m.note(b, w, typ, a, filtered)
+	if typ == dnswatch.TypeSRV {
+		m.follow(b, a.Hints)
+	}
+	ended := m.applyLocked(pool.CauseDNS)
+	m.mu.Unlock()
+	for _, s := range ended {
+		s.Close()
+	}
 }
 
 // note logs a change of a set's state, once; the same state again is silent.
-func (m *members) note(b *backend, typ dnswatch.Type, a dnswatch.Answer, filtered []netip.Addr) {
-	state := setState{kind: a.Kind}
+func (m *members) note(b *backend, w *watched, typ dnswatch.Type, a dnswatch.Answer, filtered []netip.Addr) {
+	last, again := w.state[typ]
+	state := setState{kind: a.Kind, omitted: last.omitted || a.Omitted > 0}
 	if len(filtered) > 0 {
 		state.filtered = fmt.Sprint(filtered)
 	}
 	if a.Err != nil {
 		state.err = a.Err.Error()
 	}
-	last, again := b.state[typ]
-	b.state[typ] = state
+	w.state[typ] = state
+	attrs := []any{"name", a.Name, "type", typ.String(), "kind", a.Kind.String(), "records", len(w.sets[typ].inForce)}
+	if state.omitted && !last.omitted { // said once: an answer of this size stays one
+		m.refuse("cap", a.Omitted)
+		m.log.Warn("dns answer too large", append(attrs, "omitted", a.Omitted)...)
+	}
 	if again && last.kind == state.kind && last.filtered == state.filtered {
 		return
 	}
-	attrs := []any{"name", a.Name, "type", typ.String(), "kind", a.Kind.String(), "addresses", len(b.sets[typ].inForce)}
 	switch {
 	case len(filtered) > 0:
+		m.refuse("allow_answers", len(filtered))
 		m.log.Warn("dns answer filtered", append(attrs, "filtered", state.filtered, "key", "allow_answers")...)
 	case a.Kind == dnswatch.KindFailure:
 		m.log.Warn("dns failing", append(attrs, "error", state.err)...)
 	case a.Kind == dnswatch.KindOK && again:
 		m.log.Info("dns well again", attrs...)
-	case a.Kind != dnswatch.KindOK && b.tells(typ):
+	case a.Kind != dnswatch.KindOK && w.tells(typ):
 		m.log.Warn("dns answer empty", append(attrs, "on_empty", b.conf.OnEmpty, "hold", b.conf.EmptyHold)...)
 	}
 }
 
-// tells says whether an empty answer of a type is news: a name that has addresses of one family often has none of the
-// other, and never had.
-func (b *backend) tells(typ dnswatch.Type) bool {
-	if len(b.sets[typ].inForce) > 0 {
-		return true
-	}
-	for other, set := range b.sets {
-		if other != typ && len(set.inForce) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// applyLocked computes the members, publishes them and arms the timer for the next hold.
-func (m *members) applyLocked(cause pool.Cause) {
+// applyLocked computes the members, publishes them and arms the timer for the next hold. It returns the subscriptions that
+// are needed no more, to be closed when mu is released.
+func (m *members) applyLocked(cause pool.Cause) (ended []*dnswatch.Subscription) {
 	now := time.Now()
-	var all []pool.Member
 	var next time.Time
 	for _, b := range m.backends {
-		for _, set := range b.sets {
-			if due := set.expire(now); !due.IsZero() {
-				next = sooner(next, due)
+		for _, w := range b.names() {
+			for _, set := range w.sets {
+				if due := set.expire(now); !due.IsZero() {
+					next = sooner(next, due)
+				}
 			}
 		}
-		for _, addr := range b.addresses(now, m.passing) {
-			all = append(all, pool.Member{Addr: addr, Weight: b.conf.Weight, Tier: b.conf.Tier, Sources: []string{b.source}})
+		if b.targets != nil {
+			ended = append(ended, b.forget()...)
 		}
 	}
+	var all []pool.Member
+	refused := make(map[netip.AddrPort]bool)
+	m.walk(now, func(b *backend, o origin) {
+		if addr := o.peer(); m.own != nil && !b.literal() && m.own(addr) {
+			if refused[addr] = true; !m.refused[addr] {
+				m.refuse("own_listener", 1)
+				m.log.Warn("peer refused: ebb listens there itself", "peer", addr.String(), "name", o.name, "backend", b.source)
+			}
+			return
+		}
+		all = append(all, pool.Member{Addr: o.peer(), Weight: o.weight, Tier: o.tier, Sources: []string{b.source}})
+	})
+	m.refused = refused
 	if m.timer != nil {
 		m.timer.Stop()
 	}
@@ -200,58 +207,96 @@ func (m *members) applyLocked(cause pool.Cause) {
 		m.timer = time.AfterFunc(time.Until(next), m.expire)
 	}
 	m.publish(all, cause)
+	return ended
+}
+
+// origin is a peer that a backend stands for, and what it comes from.
+type origin struct {
+	*watched
+	located
+	port         uint16
+	tier, weight int
+}
+
+func (o origin) peer() netip.AddrPort { return netip.AddrPortFrom(o.addr, o.port) }
+
+// walk visits every peer that the backends stand for now. The caller holds mu.
+func (m *members) walk(now time.Time, visit func(*backend, origin)) {
+	for _, b := range m.backends {
+		each := func(o origin) {
+			if !o.stale || m.passing(o.peer()) {
+				visit(b, o)
+			}
+		}
+		if b.targets != nil {
+			b.walkServices(now, each)
+			continue
+		}
+		for _, at := range b.addresses(b.conf.Family, now) {
+			each(origin{b.watched, at, uint16(b.conf.Port), b.conf.Tier, b.conf.Weight})
+		}
+	}
+}
+
+// names lists the names of a backend: its own and those of its targets.
+func (b *backend) names() []*watched {
+	list := make([]*watched, 1, 1+len(b.targets))
+	list[0] = b.watched
+	for _, t := range b.targets {
+		list = append(list, t)
+	}
+	return list
+}
+
+// feedKey is a name and a type as DNS status shows them.
+type feedKey struct {
+	name string
+	typ  dnswatch.Type
+}
+
+// feeds lists the peers that come from each name now. Those of a target come from its service too.
+func (m *members) feeds() map[feedKey][]netip.AddrPort {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fed := make(map[feedKey][]netip.AddrPort)
+	m.walk(time.Now(), func(b *backend, o origin) {
+		addr := o.peer()
+		if m.refused[addr] {
+			return
+		}
+		k := feedKey{absolute(o.name), o.typ}
+		fed[k] = append(fed[k], addr)
+		if b.targets != nil {
+			k = feedKey{absolute(b.conf.Host), dnswatch.TypeSRV}
+			fed[k] = append(fed[k], addr)
+		}
+	})
+	return fed
 }
 
 // expire runs when a hold is due.
 func (m *members) expire() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	var ended []*dnswatch.Subscription
 	if !m.closed {
-		m.applyLocked(pool.CauseDNS)
+		ended = m.applyLocked(pool.CauseDNS)
+	}
+	m.mu.Unlock()
+	for _, s := range ended {
+		s.Close()
 	}
 }
 
-// addresses lists what a backend stands for now, by its family rule.
-func (b *backend) addresses(now time.Time, passing func(netip.AddrPort) bool) []netip.AddrPort {
-	var out []netip.AddrPort
-	add := func(typ dnswatch.Type) {
-		set := b.sets[typ]
-		if set == nil {
-			return
-		}
-		stale := set.stale(now)
-		for _, a := range set.inForce {
-			addr := netip.AddrPortFrom(a, uint16(b.conf.Port))
-			if !stale || passing(addr) {
-				out = append(out, addr)
-			}
-		}
-	}
-	preferred, other := dnswatch.TypeA, dnswatch.TypeAAAA
-	switch b.conf.Family {
-	case "prefer_ipv6":
-		preferred, other = other, preferred
-		fallthrough
-	case "prefer_ipv4":
-		add(preferred)
-		// A failure never moves a set that is in force to the other family: the two would flap.
-		if set := b.sets[preferred]; set == nil || set.barren() {
-			add(other)
-		}
-	default:
-		add(dnswatch.TypeA)
-		add(dnswatch.TypeAAAA)
-	}
-	return out
-}
-
-// answered tells whether every name has had its first answer, and lists those that have none.
+// answered tells whether every name has had its first answer, and lists those that have none. Addresses that came along
+// with SRV records are as good as an answer.
 func (m *members) answered() (waiting []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range m.backends {
-		if len(b.state) == 0 {
-			waiting = append(waiting, b.source)
+		for _, w := range b.names() {
+			if len(w.state) == 0 && len(w.addresses(b.conf.Family, time.Now())) == 0 {
+				waiting = append(waiting, b.source)
+			}
 		}
 	}
 	return waiting
@@ -263,13 +308,13 @@ func (m *members) describe() string {
 	defer m.mu.Unlock()
 	var parts []string
 	for _, b := range m.backends {
-		for typ := range b.sets {
-			text := "no answer yet"
-			if state, ok := b.state[typ]; ok {
-				text = state.String()
-			}
-			parts = append(parts, fmt.Sprintf("%s %s: %s", b.source, typ, text))
+		parts = append(parts, b.describe(b.source)...)
+		for _, t := range b.targets {
+			parts = append(parts, t.describe(absolute(t.name))...)
 		}
+	}
+	for addr := range m.refused {
+		parts = append(parts, fmt.Sprintf("%s refused: ebb listens there itself", addr))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
@@ -284,20 +329,23 @@ func (m *members) hasten() {
 	if now-last < int64(hastenEvery) || !m.hastened.CompareAndSwap(last, now) {
 		return
 	}
+	for _, s := range m.subscriptions() {
+		s.Refresh()
+	}
+}
+
+func (m *members) subscriptions() (list []*dnswatch.Subscription) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.watcher == nil {
-		return
-	}
 	for _, b := range m.backends {
-		failing := false
-		for _, set := range b.sets {
-			failing = failing || !set.failing.IsZero()
+		if b.watched == nil { // start was never reached
+			continue
 		}
-		if !failing {
-			m.watcher.Refresh(b.conf.Host)
+		for _, w := range b.names() {
+			list = append(list, w.subs...)
 		}
 	}
+	return list
 }
 
 func (m *members) close() {
@@ -306,9 +354,8 @@ func (m *members) close() {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
-	subs := m.subs
 	m.mu.Unlock()
-	for _, s := range subs {
+	for _, s := range m.subscriptions() {
 		s.Close()
 	}
 }

@@ -1,26 +1,29 @@
 package lb
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebb-lb/ebb/dnswatch"
 )
 
 // rrset is what one backend believes about one (name, type), made from the answers over time. It is where facts become
-// intent: an empty answer is held, a failure changes nothing, an address that is missing may be kept for a while.
+// intent: an empty answer is held, a failure changes nothing, a record that is missing may be kept for a while.
 //
-// Each family of a name has its own, so that one never harms the other. It is not safe for concurrent use.
+// Each family of a name has its own, as have the SRV records of a service and each family of each of its targets, so that
+// one never harms the other. It is not safe for concurrent use.
 type rrset struct {
 	rule answerRule
 
-	inForce    []netip.Addr             // sorted; what the backend has now
-	missing    map[netip.Addr]time.Time // in force but not in the last answer, since when
-	known      bool                     // some answer said what is, be it nothing
-	empties    int                      // empty answers in a row
-	emptySince time.Time                // the first of them; zero if the last final answer was not empty
-	failing    time.Time                // since when nothing but failures came; zero otherwise
+	inForce    []dnswatch.Record             // sorted, without TTL; what the backend has now
+	missing    map[dnswatch.Record]time.Time // by identity: in force but not in the last answer, since when
+	known      bool                          // some answer said what is, be it nothing
+	empties    int                           // empty answers in a row
+	emptySince time.Time                     // the first of them; zero if the last final answer was not empty
+	failing    time.Time                     // since when nothing but failures came; zero otherwise
 }
 
 // answerRule is the part of a backend's config that decides what an answer does.
@@ -36,30 +39,59 @@ type answerRule struct {
 // an authority's update is not a decision.
 const minEmpties = 2
 
+// identity is what makes a record the same one when its priority or weight changes.
+func identity(r dnswatch.Record) dnswatch.Record {
+	return dnswatch.Record{Addr: r.Addr, Target: r.Target, Port: r.Port}
+}
+
+func compareRecords(a, b dnswatch.Record) int {
+	return cmp.Or(a.Addr.Compare(b.Addr), strings.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port),
+		cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Weight, b.Weight))
+}
+
 // take applies one answer. It returns the addresses that the rule forbids; those of /etc/hosts and literals are the
 // operator's own words and are not asked about.
 func (r *rrset) take(a dnswatch.Answer, now time.Time) (filtered []netip.Addr) {
 	switch a.Kind {
 	case dnswatch.KindOK:
-		var addrs []netip.Addr
-		for _, rec := range a.Records {
-			if a.Local || r.rule.allowed(rec.Addr) {
-				addrs = append(addrs, rec.Addr)
-			} else {
-				filtered = append(filtered, rec.Addr)
-			}
-		}
-		if len(addrs) == 0 { // everything was forbidden: an answer that cannot be used is a failure
+		records, filtered := r.permitted(a.Records, a.Local)
+		if len(records) == 0 { // everything was forbidden: an answer that cannot be used is a failure
 			r.fail(now)
 			return filtered
 		}
-		r.replace(addrs, now)
+		r.replace(records, now)
+		return filtered
 	case dnswatch.KindNoData, dnswatch.KindNXDomain:
 		r.empty(now)
 	default:
 		r.fail(now)
 	}
-	return filtered
+	return nil
+}
+
+// permitted divides records by the rule. SRV records have no address yet.
+func (r *rrset) permitted(records []dnswatch.Record, local bool) (kept []dnswatch.Record, filtered []netip.Addr) {
+	for _, rec := range records {
+		if rec.Port == 0 && !local && !r.rule.allowed(rec.Addr) {
+			filtered = append(filtered, rec.Addr)
+			continue
+		}
+		rec.TTL = 0
+		kept = append(kept, rec)
+	}
+	return kept, filtered
+}
+
+// hint gives addresses that came along with another answer. They hold until there is an answer of this set's own, and are
+// never the operator's words.
+func (r *rrset) hint(addrs []dnswatch.Record) {
+	if r.known || !r.emptySince.IsZero() {
+		return
+	}
+	if kept, _ := r.permitted(addrs, false); len(kept) > 0 {
+		slices.SortFunc(kept, compareRecords)
+		r.inForce = kept
+	}
 }
 
 func (r *rrset) fail(now time.Time) {
@@ -68,27 +100,27 @@ func (r *rrset) fail(now time.Time) {
 	}
 }
 
-func (r *rrset) replace(addrs []netip.Addr, now time.Time) {
-	r.known, r.empties, r.emptySince, r.failing = true, 0, time.Time{}, time.Time{}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	addrs = slices.Compact(addrs)
-	missing := make(map[netip.Addr]time.Time)
-	if r.rule.absentHold > 0 {
+func (r *rrset) replace(records []dnswatch.Record, now time.Time) {
+	missing := make(map[dnswatch.Record]time.Time)
+	if r.known && r.rule.absentHold > 0 {
+		present := make(map[dnswatch.Record]bool, len(records))
+		for _, rec := range records {
+			present[identity(rec)] = true
+		}
 		for _, old := range r.inForce {
-			if _, found := slices.BinarySearchFunc(addrs, old, netip.Addr.Compare); !found {
-				since, again := r.missing[old]
+			if id := identity(old); !present[id] {
+				since, again := r.missing[id]
 				if !again {
 					since = now
 				}
-				missing[old] = since
+				missing[id] = since
+				records = append(records, old)
 			}
 		}
 	}
-	for old := range missing {
-		addrs = append(addrs, old)
-	}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	r.inForce, r.missing = addrs, missing
+	r.known, r.empties, r.emptySince, r.failing = true, 0, time.Time{}, time.Time{}
+	slices.SortFunc(records, compareRecords)
+	r.inForce, r.missing = slices.Compact(records), missing
 	r.expire(now)
 }
 
@@ -113,14 +145,14 @@ func (r *rrset) expire(now time.Time) (next time.Time) {
 		}
 		next = due
 	}
-	for addr, since := range r.missing {
+	for id, since := range r.missing {
 		due := since.Add(r.rule.absentHold)
 		if now.Before(due) {
 			next = sooner(next, due)
 			continue
 		}
-		delete(r.missing, addr)
-		r.inForce = slices.DeleteFunc(r.inForce, func(a netip.Addr) bool { return a == addr })
+		delete(r.missing, id)
+		r.inForce = slices.DeleteFunc(r.inForce, func(rec dnswatch.Record) bool { return identity(rec) == id })
 	}
 	if due := r.staleDue(); now.Before(due) {
 		next = sooner(next, due)
@@ -151,7 +183,7 @@ func (r *rrset) stale(now time.Time) bool {
 	return !due.IsZero() && !now.Before(due)
 }
 
-// barren tells that there is no address of this family, by an answer and not only for want of one: the authority says so,
+// barren tells that there is no record, by an answer and not only for want of one: the authority says so,
 // holds included, or nobody has ever been able to tell. A failure that follows does not change it.
 func (r *rrset) barren() bool {
 	return len(r.inForce) == 0 && (r.known || !r.failing.IsZero())

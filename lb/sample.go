@@ -6,6 +6,7 @@ import (
 	"github.com/ebb-lb/ebb/dnswatch"
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/pool"
 )
 
 // sample gives every metric that is read and not fed. The addresses of one listener, and the resolvers of one name, share
@@ -22,6 +23,9 @@ func (s *Server) sample(emit admin.Emit) {
 	}
 	for reason, n := range s.discarded.all() {
 		emit(admin.DNSDiscarded, float64(n), reason)
+	}
+	for k, n := range s.refused.all() {
+		emit(admin.DNSRefused, float64(n), k.pool, k.reason)
 	}
 	for _, n := range s.watcher.Status() {
 		stale := 0.0
@@ -65,6 +69,11 @@ func (l *listener) sample(emit admin.Emit) {
 func (p *livePool) sample(emit admin.Emit) {
 	table := p.table.Status()
 	_, reclaimed := p.table.Counts()
+	tier, selectable := p.table.Serving()
+	emit(admin.PoolSelectable, float64(selectable), table.Name)
+	if selectable > 0 {
+		emit(admin.PoolTier, float64(tier), table.Name)
+	}
 	emit(admin.EpochCurrent, float64(table.Epoch), table.Name)
 	emit(admin.EpochsLive, float64(len(table.Epochs)), table.Name)
 	emit(admin.EpochsReclaimed, float64(reclaimed), table.Name)
@@ -76,7 +85,8 @@ func (p *livePool) sample(emit admin.Emit) {
 	for _, peer := range table.Peers {
 		addr := peer.Addr.String()
 		up := 0.0
-		if peer.State == "up" {
+		switch {
+		case peer.State == "up", peer.State == "standby" && (p.conf.Check == nil || peer.Health == pool.HealthUp):
 			up = 1
 		}
 		emit(admin.PeerUp, up, table.Name, addr)

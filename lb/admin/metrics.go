@@ -47,8 +47,11 @@ var (
 
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")
 	PeerSessionsTotal  = counter("ebb_peer_sessions_total", "Sessions and connect attempts that ended on a peer, by why.", "pool", "peer", "end")
-	PeerUp             = gauge("ebb_peer_up", "1 if the peer takes new sessions: listed, not down, not ejected, its check passed.", "pool", "peer")
+	PeerUp             = gauge("ebb_peer_up", "1 if the peer is fit for new sessions: listed, not down, not ejected, its check passed; it may be standing by.", "pool", "peer")
 	CheckSeconds       = gauge("ebb_check_seconds", "How long the last probe of a peer took.", "pool", "peer", "kind")
+
+	PoolSelectable = gauge("ebb_pool_selectable", "Peers that may be picked: with weight, not down, of the tier that serves.", "pool")
+	PoolTier       = gauge("ebb_pool_tier", "The tier that serves; no series while none does.", "pool")
 
 	EpochCurrent    = gauge("ebb_epoch", "The id of the current epoch.", "pool")
 	EpochsLive      = gauge("ebb_epochs_live", "Epochs in use: the current one and the retired ones that sessions hold.", "pool")
@@ -59,6 +62,8 @@ var (
 	DNSAnswerAge = worst("ebb_dns_answer_age_seconds", "Time since the last answer that was not a failure.", "name", "type")
 	DNSStale     = worst("ebb_dns_stale", "1 if the last answer was a failure and older addresses serve.", "name", "type")
 	DNSDiscarded = counter("ebb_dns_discarded_total", "Datagrams that were not taken for a DNS reply.", "reason")
+
+	DNSRefused = counter("ebb_dns_refused_total", "Records that gave no peer, counted when they first appear, by why: allow_answers, cap, own_listener.", "pool", "reason")
 
 	LogDropped = counter("ebb_log_dropped_total", "Log lines lost to a slow or failing target.")
 )

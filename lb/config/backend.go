@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,7 +10,7 @@ import (
 func readBackends(p *Pool, v value) {
 	type target struct {
 		host string
-		port int
+		port int // 0 of SRV names
 	}
 	seen := make(map[target]place)
 	for _, e := range v.tables("[[pool.NAME.backend]]") {
@@ -21,8 +22,12 @@ func readBackends(p *Pool, v value) {
 		t := target{strings.ToLower(strings.TrimSuffix(b.Host, ".")), b.Port}
 		host := e.written("host")
 		if first, twice := seen[t]; twice {
-			host.fail("found %s port %d again in this pool, first %s, expected each backend once", b.Host, b.Port, first)
-		} else if b.Host != "" && b.Port != 0 {
+			what := fmt.Sprintf("%s port %d", b.Host, b.Port)
+			if b.Type == "srv" {
+				what = "the service " + b.Host
+			}
+			host.fail("found %s again in this pool, first %s, expected each backend once", what, first)
+		} else if b.Host != "" && (b.Port != 0 || b.Type == "srv") {
 			seen[t] = host.at
 		}
 		p.Backends = append(p.Backends, b)
@@ -34,18 +39,30 @@ func checkBackend(v value, b Backend) {
 		v.written("max_refresh", "min_refresh").fail("found min_refresh %s above max_refresh %s, expected at most as much",
 			brief(b.MinRefresh), brief(b.MaxRefresh))
 	}
-	if a, err := netip.ParseAddr(b.Host); err == nil {
+	a, err := netip.ParseAddr(b.Host)
+	switch {
+	case b.Type == "srv":
+		checkService(v, err == nil)
+	case !v.has("port"):
+		v.child("port", nil).fail("missing, expected a whole number from 1 to 65535")
+	}
+	if err == nil && b.Type == "addr" {
 		if is4 := a.Unmap().Is4(); is4 && b.Family == "ipv6" || !is4 && b.Family == "ipv4" {
 			v.written("family").fail("found %q with the address %s, expected its own family or \"auto\"", b.Family, b.Host)
 		}
 	}
 }
 
-// readTier accepts what tiers will be, and then refuses all but the one there is.
-func readTier(b *Backend, v value) {
-	v.int(&b.Tier, 0, 65535, "")
-	if b.Tier != 0 {
-		v.fail("found %d, tiers are %s, expected 0", b.Tier, notYet)
+// checkService refuses what SRV records say themselves.
+func checkService(v value, literal bool) {
+	if literal {
+		v.written("host").fail("found %s with type \"srv\", expected the name of a service, such as \"_pg._tcp.example.com\"",
+			v.written("host").found())
+	}
+	for _, key := range []string{"port", "weight"} {
+		if v.has(key) {
+			v.written(key).fail("found beside type \"srv\", expected to be left out: SRV records have their own")
+		}
 	}
 }
 

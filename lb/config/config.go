@@ -38,14 +38,16 @@ type Relay struct {
 
 // Resolver is a group of DNS servers.
 type Resolver struct {
-	Name           string
-	Servers        []string
-	Strategy       string
-	AttemptTimeout time.Duration
-	Attempts       int
-	Deadline       time.Duration
-	EDNSSize       int
-	HostsFile      string // "" is none
+	Name              string
+	Servers           []string
+	Strategy          string
+	AttemptTimeout    time.Duration
+	Attempts          int
+	Deadline          time.Duration
+	EDNSSize          int
+	CaseRandomization bool
+	CAFile            string // besides the CAs of the system; "" is none
+	HostsFile         string // "" is none
 }
 
 // Listener is what clients connect to.

@@ -121,10 +121,8 @@ connect_attempts = 3
 drain_timeout = "off"
 on = { removed = "drain", role_lost = "close" }
 [[pool.pg-primary.backend]]
-host = "pg.example.com"
-port = 5432
+host = "_pg._tcp.example.com"
 type = "srv"
-weight = 1
 tier = 1
 family = "auto"
 refresh = "ttl"
@@ -150,18 +148,14 @@ password_file = "/etc/ebb/pg.pass"
 		`ebb.toml:2: admin.listen: found "unix:/run/ebb/admin.sock", not in this version, expected ADDRESS:PORT on this host, such as "127.0.0.1:9321", or "off"`,
 		`ebb.toml:6: log.access: found "all", not in this version, expected "close" or "off"`,
 		`ebb.toml:8: relay.engine: found "uring", not in this version, expected "auto" or "portable"`,
-		`ebb.toml:11: resolver.default.servers: found "tls://10.0.0.2:853#name", expected "system" or udp://ADDRESS[:PORT]: tls:// is not in this version`,
-		`ebb.toml:12: resolver.default.strategy: found "race", not in this version, expected "failover"`,
 		`ebb.toml:19: listener.listen: found "unix:/run/ebb/pg.sock", not in this version, expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,
 		`ebb.toml:24: listener.datapath: found "kernel", not in this version, expected "relay"`,
 		`ebb.toml:26: pool.pg-primary.balance: found "hash", not in this version, expected "leastconn" or "roundrobin"`,
 		`ebb.toml:31: pool.pg-primary.on.role_lost: not in this version`,
-		`ebb.toml:35: pool.pg-primary.backend.type: found "srv", not in this version, expected "addr"`,
-		`ebb.toml:37: pool.pg-primary.backend.tier: found 1, tiers are not in this version, expected 0`,
-		`ebb.toml:49: pool.pg-primary.check.kind: found "postgres", not in this version, expected "tcp"`,
-		`ebb.toml:54: pool.pg-primary.check.want: not in this version`,
-		`ebb.toml:55: pool.pg-primary.check.user: not in this version`,
-		`ebb.toml:56: pool.pg-primary.check.password_file: not in this version`,
+		`ebb.toml:47: pool.pg-primary.check.kind: found "postgres", not in this version, expected "tcp"`,
+		`ebb.toml:52: pool.pg-primary.check.want: not in this version`,
+		`ebb.toml:53: pool.pg-primary.check.user: not in this version`,
+		`ebb.toml:54: pool.pg-primary.check.password_file: not in this version`,
 	)
 }
 

@@ -24,9 +24,9 @@ type flagDef struct {
 
 var flagDefs = []flagDef{
 	{FlagDef{"listen", "URL", "listen here: tcp://ADDRESS:PORT, udp://... or tcp+udp://...", true}, "listener", "listen"},
-	{FlagDef{"to", "HOST:PORT", "send there: a name or an address, its port, and if need be ,weight=N", true}, "backend", "host"},
+	{FlagDef{"to", "HOST:PORT", "send there: HOST:PORT or srv+NAME, and if need be ,weight=N or ,tier=N", true}, "backend", "host"},
 	{FlagDef{"balance", "WORD", "how to choose a peer: leastconn or roundrobin", false}, "pool", "balance"},
-	{FlagDef{"resolver", "SERVER", "ask this DNS server: udp://ADDRESS[:PORT] or system", true}, "resolver", "servers"},
+	{FlagDef{"resolver", "SERVER", "ask this DNS server: system, or udp://, tcp://, tls:// or https:// with an address", true}, "resolver", "servers"},
 	{FlagDef{"allow-answers", "WORD", "let names point to loopback or link-local addresses", true}, "backend", "allow_answers"},
 	{FlagDef{"min-refresh", "DURATION", "ask for a name at most this often", false}, "backend", "min_refresh"},
 	{FlagDef{"max-refresh", "DURATION", "ask for a name at least this often", false}, "backend", "max_refresh"},
@@ -191,7 +191,7 @@ func (v value) listeners(addresses []value, shared map[string]value) []value {
 	return out
 }
 
-// backends makes one backend of each HOST:PORT[,weight=N][,tier=N].
+// backends makes one backend of each HOST:PORT[,weight=N][,tier=N] and srv+NAME[,tier=N].
 func (v value) backends(targets []value, shared map[string]value) []value {
 	var out []value
 	for i, target := range targets {
@@ -205,25 +205,26 @@ func (v value) backends(targets []value, shared map[string]value) []value {
 	return out
 }
 
-// backend reads HOST:PORT[,weight=N][,tier=N] into the keys of a backend; nil if it is something else.
+// backend reads HOST:PORT[,weight=N][,tier=N] or srv+NAME[,tier=N] into the keys of a backend; nil if it is something else.
 func (v value) backend() map[string]value {
-	const expected = "HOST:PORT[,weight=N]"
+	const expected = "HOST:PORT[,weight=N][,tier=N] or srv+NAME[,tier=N]"
 	text, options, more := strings.Cut(v.raw.(string), ",")
-	if strings.HasPrefix(text, "srv+") {
-		v.fail("found %s, SRV names are %s, expected %s", v.found(), notYet, expected)
-		return nil
-	}
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		v.unexpected("%s, with brackets around an IPv6 address", expected)
-		return nil
-	}
 	part := func(name, text string) value {
 		p := v
 		p.at.part, p.raw = name, text
 		return p
 	}
-	t := map[string]value{"host": part("host", host), "port": part("port", port)}
+	var t map[string]value
+	if name, srv := strings.CutPrefix(text, "srv+"); srv {
+		t = map[string]value{"host": part("name", name), "type": part("type", "srv")}
+	} else {
+		host, port, err := net.SplitHostPort(text)
+		if err != nil {
+			v.unexpected("%s, with brackets around an IPv6 address", expected)
+			return nil
+		}
+		t = map[string]value{"host": part("host", host), "port": part("port", port)}
+	}
 	for more {
 		var option string
 		option, options, more = strings.Cut(options, ",")

@@ -34,7 +34,7 @@ host = "db.example.com"
 port = 5432
 `},
 		{"all", []string{
-			"listen", "tcp+udp://[::1]:53", "listen", "tcp://:5432", "to", "[2001:db8::1]:5432", "to", "db.:1,weight=0,tier=0",
+			"listen", "tcp+udp://[::1]:53", "listen", "tcp://:5432", "to", "[2001:db8::1]:5432", "to", "db.:1,weight=0,tier=1", "to", "srv+_pg._tcp.test,tier=2",
 			"balance", "leastconn", "balance", "roundrobin", "resolver", "udp://10.0.0.2", "resolver", "udp://10.0.0.3:54,system",
 			"allow-answers", "loopback, link-local", "min-refresh", "2s", "max-refresh", "3s", "check", "tcp",
 			"connect-timeout", "4s", "idle-timeout", "5m", "max-conns", "off", "engine", "portable", "loops", "2",
@@ -75,7 +75,14 @@ allow_answers = ["loopback", "link-local"]
 host = "db."
 port = 1
 weight = 0
-tier = 0
+tier = 1
+min_refresh = "2s"
+max_refresh = "3s"
+allow_answers = ["loopback", "link-local"]
+[[pool.default.backend]]
+host = "_pg._tcp.test"
+type = "srv"
+tier = 2
 min_refresh = "2s"
 max_refresh = "3s"
 allow_answers = ["loopback", "link-local"]
@@ -98,7 +105,8 @@ allow_answers = ["loopback", "link-local"]
 }
 
 func TestFlagProblems(t *testing.T) {
-	const hostPort = `expected HOST:PORT[,weight=N], with brackets around an IPv6 address`
+	const form = `expected HOST:PORT[,weight=N][,tier=N] or srv+NAME[,tier=N]`
+	const hostPort = form + `, with brackets around an IPv6 address`
 	for _, test := range []struct {
 		name  string
 		flags []string
@@ -126,21 +134,25 @@ func TestFlagProblems(t *testing.T) {
 			`--check: found "postgres", not in this version, expected "tcp"`,
 			`--engine: found "uring", not in this version, expected "auto" or "portable"`,
 		}},
-		{"to", []string{"listen", "tcp://:1", "to", "h", "to", "::1:5432", "to", "srv+_pg._tcp.example.com", "to", "h:1,wieght=2", "to", "h:1,weight=1,weight=2", "to", "h:1,"}, []string{
+		{"to", []string{"listen", "tcp://:1", "to", "h", "to", "::1:5432", "to", "srv+_pg._tcp.example.com,wait=1", "to", "h:1,wieght=2", "to", "h:1,weight=1,weight=2", "to", "h:1,"}, []string{
 			`--to: found "h", ` + hostPort,
 			`--to: found "::1:5432", ` + hostPort,
-			`--to: found "srv+_pg._tcp.example.com", SRV names are not in this version, expected HOST:PORT[,weight=N]`,
-			`--to: found "h:1,wieght=2", expected HOST:PORT[,weight=N]`,
-			`--to: found "h:1,weight=1,weight=2", expected HOST:PORT[,weight=N]`,
-			`--to: found "h:1,", expected HOST:PORT[,weight=N]`,
+			`--to: found "srv+_pg._tcp.example.com,wait=1", ` + form,
+			`--to: found "h:1,wieght=2", ` + form,
+			`--to: found "h:1,weight=1,weight=2", ` + form,
+			`--to: found "h:1,", ` + form,
 		}},
-		{"parts of to", []string{"listen", "tcp://:1", "to", "a..b:0,weight=x,tier=1", "to", ":1", "to", "h:1", "to", "h:1"}, []string{
+		{"parts of to", []string{"listen", "tcp://:1", "to", "a..b:0,weight=x,tier=-1", "to", ":1", "to", "h:1", "to", "h:1",
+			"to", "srv+_a._tcp.b", "to", "srv+_a._tcp.b,tier=2", "to", "srv+10.0.0.1", "to", "srv+_c._tcp.b,weight=2"}, []string{
 			`--to: host: found "a..b", expected a DNS name or an IP address: it has an empty label, that is two dots in a row or one at the beginning`,
 			`--to: port: found 0, expected a whole number from 1 to 65535`,
-			`--to: tier: found 1, tiers are not in this version, expected 0`,
+			`--to: tier: found -1, expected a whole number from 0 to 65535`,
 			`--to: weight: found "x", expected a whole number from 0 to 65535`,
 			`--to: host: found "", expected a DNS name or an IP address: the name is empty`,
 			`--to: host: found h port 1 again in this pool, first by --to, expected each backend once`,
+			`--to: name: found the service _a._tcp.b again in this pool, first by --to, expected each backend once`,
+			`--to: name: found "10.0.0.1" with type "srv", expected the name of a service, such as "_pg._tcp.example.com"`,
+			`--to: weight: found beside type "srv", expected to be left out: SRV records have their own`,
 		}},
 		{"listen", []string{"listen", "tcp://:1", "listen", "udp://:1", "listen", "tcp://127.0.0.1:1", "listen", ":5432", "listen", "unix:/run/x", "to", "h:1"}, []string{
 			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,

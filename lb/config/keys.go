@@ -43,12 +43,14 @@ var relayKeys = []key[Relay]{
 
 var resolverKeys = []key[Resolver]{
 	{name: "servers", read: func(r *Resolver, v value) { v.servers(&r.Servers) }},
-	{name: "strategy", read: func(r *Resolver, v value) { v.word(&r.Strategy, "failover", "rotate race") }},
+	{name: "strategy", read: func(r *Resolver, v value) { v.word(&r.Strategy, "failover rotate race", "") }},
 	{name: "attempt_timeout", read: func(r *Resolver, v value) { v.duration(&r.AttemptTimeout, time.Millisecond, "") }},
 	{name: "attempts", read: func(r *Resolver, v value) { v.int(&r.Attempts, 1, 10, "") }},
 	{name: "deadline", read: func(r *Resolver, v value) { v.duration(&r.Deadline, time.Millisecond, "") }},
 	{name: "edns_size", read: func(r *Resolver, v value) { v.int(&r.EDNSSize, 512, 4096, "") }},
-	{name: "hosts_file", read: func(r *Resolver, v value) { v.hostsFile(&r.HostsFile) }},
+	{name: "case_randomization", read: func(r *Resolver, v value) { v.bool(&r.CaseRandomization) }},
+	{name: "ca_file", read: func(r *Resolver, v value) { v.file(&r.CAFile, "system") }},
+	{name: "hosts_file", read: func(r *Resolver, v value) { v.file(&r.HostsFile, "off") }},
 	{name: "search"},
 }
 
@@ -108,10 +110,10 @@ var onKeys = []key[On]{
 
 var backendKeys = []key[Backend]{
 	{name: "host", read: func(b *Backend, v value) { v.host(&b.Host) }, need: "a DNS name or an IP address"},
-	{name: "port", read: func(b *Backend, v value) { v.int(&b.Port, 1, 65535, "") }, need: "a whole number from 1 to 65535"},
-	{name: "type", read: func(b *Backend, v value) { v.word(&b.Type, "addr", "srv") }},
+	{name: "port", read: func(b *Backend, v value) { v.int(&b.Port, 1, 65535, "") }}, // needed, unless SRV records give it
+	{name: "type", read: func(b *Backend, v value) { v.word(&b.Type, "addr srv", "") }},
 	{name: "weight", read: func(b *Backend, v value) { v.int(&b.Weight, 0, 65535, "") }},
-	{name: "tier", read: readTier},
+	{name: "tier", read: func(b *Backend, v value) { v.int(&b.Tier, 0, 65535, "") }},
 	{name: "family", read: func(b *Backend, v value) {
 		v.word(&b.Family, "auto ipv4 ipv6 both prefer_ipv4 prefer_ipv6", "")
 	}},

@@ -62,7 +62,12 @@ func TestProblems(t *testing.T) {
 		{"weight as text", whole + "weight = \"2\"\n", []string{`f:9: pool.p.backend.weight: found "2", expected a whole number from 0 to 65535`}},
 		{"weight with a fraction", whole + "weight = 1.5\n", []string{`f:9: pool.p.backend.weight: found 1.5, expected a whole number from 0 to 65535`}},
 		{"weight zero", whole + "weight = 0\n", nil},
-		{"tier", whole + "tier = 1\n", []string{`f:9: pool.p.backend.tier: found 1, tiers are not in this version, expected 0`}},
+		{"srv with its own words", whole + "type = \"srv\"\nweight = 1\n", []string{
+			`f:7: pool.p.backend.port: found beside type "srv", expected to be left out: SRV records have their own`,
+			`f:10: pool.p.backend.weight: found beside type "srv", expected to be left out: SRV records have their own`,
+		}},
+		{"no port", strings.Replace(whole, "port = 5432\n", "", 1), []string{`f:5: pool.p.backend.port: missing, expected a whole number from 1 to 65535`}},
+		{"ca_file", whole + "[resolver.default]\nca_file = \"ca.pem\"\n", []string{`f:10: resolver.default.ca_file: found "ca.pem", expected an absolute path, or "system"`}},
 		{"tier negative", whole + "tier = -1\n", []string{`f:9: pool.p.backend.tier: found -1, expected a whole number from 0 to 65535`}},
 		{"bad word", whole + "family = \"ipv5\"\n", []string{`f:9: pool.p.backend.family: found "ipv5", expected "auto", "ipv4", "ipv6", "both", "prefer_ipv4" or "prefer_ipv6"`}},
 		{"word of one", whole + "on_error = \"ignore\"\n", []string{`f:9: pool.p.backend.on_error: found "ignore", expected "keep"`}},
@@ -233,7 +238,7 @@ func TestAdminAddresses(t *testing.T) {
 }
 
 func TestServers(t *testing.T) {
-	const expected = `expected "system" or udp://ADDRESS[:PORT]: `
+	const expected = `expected ` + serverForms + `: `
 	for _, test := range []struct{ text, want, problem string }{
 		{"system", "system", ""},
 		{"udp://10.0.0.2", "udp://10.0.0.2:53", ""},
@@ -243,8 +248,16 @@ func TestServers(t *testing.T) {
 		{"udp://[2001:db8::1]:54", "udp://[2001:db8::1]:54", ""},
 		{"10.0.0.2", "", `found "10.0.0.2", ` + expected + `the scheme is missing`},
 		{"dns://10.0.0.2", "", `found "dns://10.0.0.2", ` + expected + `the scheme is unknown`},
-		{"tcp://10.0.0.2", "", `found "tcp://10.0.0.2", ` + expected + `tcp:// is not in this version`},
-		{"https://10.0.0.2/dns-query", "", `found "https://10.0.0.2/dns-query", ` + expected + `https:// is not in this version`},
+		{"tcp://10.0.0.2", "tcp://10.0.0.2:53", ""},
+		{"tls://10.0.0.2", "tls://10.0.0.2:853", ""},
+		{"tls://[2001:db8::1]:8853#DNS.example.", "tls://[2001:db8::1]:8853#dns.example", ""},
+		{"https://10.0.0.2/dns-query#dns.example", "https://10.0.0.2:443/dns-query#dns.example", ""},
+		{"https://[2001:db8::1]/q/x", "https://[2001:db8::1]:443/q/x", ""},
+		{"tcp://10.0.0.2#dns.example", "", `found "tcp://10.0.0.2#dns.example", ` + expected + `it has a #name, but no certificate to verify it with over tcp`},
+		{"tls://10.0.0.2#", "", `found "tls://10.0.0.2#", ` + expected + `the name behind #: the name is empty`},
+		{"https://10.0.0.2", "", `found "https://10.0.0.2", ` + expected + `it has no path, usually /dns-query`},
+		{"https://10.0.0.2/a?b", "", `found "https://10.0.0.2/a?b", ` + expected + `it has the character '?' in its path`},
+		{"tls://dns.example", "", `found "tls://dns.example", ` + expected + `the address must be an IP address, with or without a port from 1 to 65535`},
 		{"udp://ns.example.com", "", `found "udp://ns.example.com", ` + expected + `the address must be an IP address, with or without a port from 1 to 65535`},
 		{"udp://10.0.0.2:0", "", `found "udp://10.0.0.2:0", ` + expected + `the port must be from 1 to 65535`},
 		{"udp://10.0.0.2:65536", "", `found "udp://10.0.0.2:65536", ` + expected + `the address must be an IP address, with or without a port from 1 to 65535`},
@@ -262,7 +275,7 @@ func TestServers(t *testing.T) {
 	}
 	_, err := parse("f", whole+"[resolver.default]\nservers = [\"udp://10.0.0.2\", \"udp://10.0.0.2:53\"]\n[resolver.b]\nservers = []\n", new(Flags))
 	problems(t, err, `f:10: resolver.default.servers: found "udp://10.0.0.2:53" twice`,
-		`f:12: resolver.b.servers: found an empty list, expected "system" or udp://ADDRESS[:PORT]`)
+		`f:12: resolver.b.servers: found an empty list, expected `+serverForms)
 }
 
 func TestHosts(t *testing.T) {
@@ -357,7 +370,7 @@ fall = 0
 		`:4: log.format: found "xml", expected "auto", "text" or "json"`,
 		`:6: relay.engine: found "epoll", not in this version, expected "auto" or "portable"`,
 		`:7: relay.loops: found 0, expected a whole number from 1 to 1024, or "auto"`,
-		`:9: resolver.corp.servers: found "ftp://10.0.0.2", expected "system" or udp://ADDRESS[:PORT]: the scheme is unknown`,
+		`:9: resolver.corp.servers: found "ftp://10.0.0.2", expected ` + serverForms + `: the scheme is unknown`,
 		`:10: resolver.corp.deadline: found attempt_timeout 1s above deadline 500ms, expected at most as much`,
 		`:11: listener.pool: missing, expected the name of a pool`,
 		`:15: listener.name: found "pg" again, first on line 12, expected a name of its own`,

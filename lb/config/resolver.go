@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -24,35 +26,36 @@ func readResolver(v value, r *Resolver) {
 	}
 }
 
-// hostsFile reads the path of a hosts file. It must not depend on where ebb was started.
-func (v value) hostsFile(dst *string) {
-	const expected = "an absolute path, or \"off\""
+// file reads the path of a file, or a word that stands for none. A path must not depend on where ebb was started.
+func (v value) file(dst *string, none string) {
+	expected := "an absolute path, or " + strconv.Quote(none)
 	s, ok := v.text(expected)
 	switch {
 	case !ok:
-	case s == "off":
+	case s == none:
 		*dst = ""
 	case !filepath.IsAbs(s) || strings.ContainsRune(s, 0):
-		v.unexpected(expected)
+		v.unexpected("%s", expected)
 	default:
 		*dst = s
 	}
 }
 
+const serverForms = "\"system\", udp://IP[:PORT], tcp://IP[:PORT], tls://IP[:PORT][#NAME] or https://IP[:PORT]/PATH[#NAME]"
+
 // servers reads the DNS servers of a resolver.
 func (v value) servers(dst *[]string) {
-	const expected = "\"system\" or udp://ADDRESS[:PORT]"
 	if l, ok := v.raw.([]value); ok && len(l) == 0 {
-		v.fail("found an empty list, expected %s", expected)
+		v.fail("found an empty list, expected %s", serverForms)
 		return
 	}
 	var out []string
 	seen := make(map[string]bool)
-	for _, e := range v.texts(expected) {
+	for _, e := range v.texts(serverForms) {
 		s, why := serverURL(e.raw.(string))
 		switch {
 		case why != "":
-			e.unexpected("%s: %s", expected, why)
+			e.unexpected("%s: %s", serverForms, why)
 		case seen[s]:
 			e.fail("found %s twice", e.found())
 		default:
@@ -63,19 +66,42 @@ func (v value) servers(dst *[]string) {
 	*dst = out
 }
 
-// serverURL gives the one spelling of a DNS server, with its port, and says what is wrong otherwise.
+// serverURL gives the one spelling of a DNS server, with its port, and says what is wrong otherwise. A server is given by
+// address, for its name could not be looked up; the name behind # is what its certificate must hold for.
 func serverURL(s string) (url, why string) {
 	if s == "system" {
 		return s, ""
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
+	port, known := map[string]uint16{"udp": 53, "tcp": 53, "tls": 853, "https": 443}[scheme]
 	switch {
 	case !ok:
 		return "", "the scheme is missing"
-	case scheme == "tcp" || scheme == "tls" || scheme == "https":
-		return "", scheme + ":// is " + notYet
-	case scheme != "udp":
+	case !known:
 		return "", "the scheme is unknown"
+	}
+	rest, name, named := strings.Cut(rest, "#")
+	if named {
+		if scheme == "udp" || scheme == "tcp" {
+			return "", "it has a #name, but no certificate to verify it with over " + scheme
+		}
+		if why := nameProblem(name); why != "" {
+			return "", "the name behind #: " + why
+		}
+		name = "#" + strings.ToLower(strings.TrimSuffix(name, "."))
+	}
+	path := ""
+	if scheme == "https" {
+		at := strings.IndexByte(rest, '/')
+		if at < 0 {
+			return "", "it has no path, usually /dns-query"
+		}
+		rest, path = rest[:at], rest[at:]
+		for _, c := range []byte(path) {
+			if c <= ' ' || c >= 0x7f || c == '?' {
+				return "", fmt.Sprintf("it has the character %q in its path", c)
+			}
+		}
 	}
 	addr, err := netip.ParseAddrPort(rest)
 	if err != nil {
@@ -83,7 +109,7 @@ func serverURL(s string) (url, why string) {
 		if a, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")); err != nil {
 			return "", "the address must be an IP address, with or without a port from 1 to 65535"
 		}
-		addr = netip.AddrPortFrom(a, 53)
+		addr = netip.AddrPortFrom(a, port)
 	}
 	switch a := addr.Addr().Unmap(); {
 	case addr.Port() == 0:
@@ -91,6 +117,6 @@ func serverURL(s string) (url, why string) {
 	case a.IsUnspecified() || a.IsMulticast():
 		return "", "nothing can be reached at this address"
 	default:
-		return "udp://" + netip.AddrPortFrom(a, addr.Port()).String(), ""
+		return scheme + "://" + netip.AddrPortFrom(a, addr.Port()).String() + path + name, ""
 	}
 }
