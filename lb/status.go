@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -26,25 +27,48 @@ func (s *Server) Status() admin.Status {
 			Active: l.active.Load(), Total: l.total.Load(),
 		})
 	}
+	st.DNS = s.names()
+	return st
+}
+
+// names describes what is known of every name, and what comes of it.
+func (s *Server) names() []admin.Name {
+	fed := make([]map[feedKey][]netip.AddrPort, len(s.pools))
+	for i, p := range s.pools {
+		fed[i] = p.members.feeds()
+	}
+	list := []admin.Name{}
 	for _, n := range s.watcher.Status() {
 		name := admin.Name{
-			Name: n.Name, Type: n.Type.String(), Resolver: n.Resolver, Server: n.Server, Kind: n.Kind.String(),
+			Name: n.Name, Type: n.Type.String(), Resolver: n.Resolver, Server: n.Server, Kind: n.Kind.String(), Rcode: n.RcodeName(),
 			TTL: n.TTL.Seconds(), Age: n.Age.Seconds(), Stale: n.Stale, Next: n.Next.Seconds(), Failures: n.Failures,
-			Chain: n.Chain, Records: n.Records,
+			Chain: n.Chain, Records: n.Records, Peers: []admin.Feed{},
 		}
 		if n.Err != nil {
 			name.Error = n.Err.Error()
 		}
-		st.DNS = append(st.DNS, name)
+		for i, p := range s.pools {
+			if p.conf.Resolver == n.Resolver {
+				for _, addr := range fed[i][feedKey{n.Name, n.Type}] {
+					name.Peers = append(name.Peers, admin.Feed{Pool: p.conf.Name, Addr: addr.String()})
+				}
+			}
+		}
+		list = append(list, name)
 	}
-	return st
+	return list
 }
+
+// RefreshNames asks for a name now, or for all with "", though not sooner than their min_refresh allows. It says how many
+// questions that makes, by name and type.
+func (s *Server) RefreshNames(name string) int { return s.watcher.Refresh(name) }
 
 func (p *livePool) status() admin.Pool {
 	table := p.table.Status()
 	published, reclaimed := p.table.Counts()
+	tier, selectable := p.table.Serving()
 	st := admin.Pool{
-		Name: table.Name, Balance: p.conf.Balance, Epoch: table.Epoch, Selectable: p.table.Selectable(),
+		Name: table.Name, Balance: p.conf.Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
 		EpochsPublished: published, EpochsReclaimed: reclaimed,
 		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)),
 	}

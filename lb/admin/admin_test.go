@@ -23,8 +23,22 @@ const patience = 20 * time.Second
 
 // fake is a source that says what it is told to say.
 type fake struct {
-	mu     sync.Mutex
-	status Status
+	mu        sync.Mutex
+	status    Status
+	refreshed []string
+}
+
+func (f *fake) RefreshNames(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refreshed = append(f.refreshed, name)
+	n := 0
+	for _, known := range f.status.DNS {
+		if name == "" || name == known.Name {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *fake) Status() Status {

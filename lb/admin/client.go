@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,23 +26,54 @@ func NewClient(addr string) *Client {
 }
 
 // Status asks for the document. Its time is bounded by ctx.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addr+"/v1/status", nil)
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// RefreshNames makes ebb ask DNS for a name now, or for all with "". It says how many questions that makes.
+func (c *Client) RefreshNames(ctx context.Context, name string) (questions int, err error) {
+	var reply RefreshReply
+	err = c.do(ctx, http.MethodPost, "/v1/dns/refresh", RefreshRequest{name}, &reply)
+	return reply.Questions, err
+}
+
+// do sends body, if there is one, as JSON and reads a document into reply.
+func (c *Client) do(ctx context.Context, method, path string, body, reply any) error {
+	var sent io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, sent)
 	if err != nil {
-		return s, fmt.Errorf("admin address %q: %w", c.addr, err)
+		return fmt.Errorf("admin address %q: %w", c.addr, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return s, fmt.Errorf("no answer from ebb: %w", err)
+		return fmt.Errorf("no answer from ebb: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // for people; the status is what counts
-		return s, fmt.Errorf("%s answered %s: %s", c.addr, resp.Status, strings.TrimSpace(string(body)))
+		return c.refused(resp)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&s); err != nil {
-		return s, fmt.Errorf("%s is not ebb: %w", c.addr, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(reply); err != nil {
+		return fmt.Errorf("%s is not ebb: %w", c.addr, err)
 	}
-	return s, nil
+	return nil
+}
+
+// refused says why there is no document, in the words of the other side.
+func (c *Client) refused(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // for people; the status is what counts
+	var p problem
+	if json.Unmarshal(body, &p) == nil && p.Error != "" {
+		return errors.New(p.Error)
+	}
+	return fmt.Errorf("%s answered %s: %s", c.addr, resp.Status, strings.TrimSpace(string(body)))
 }

@@ -1,4 +1,4 @@
-// Package admin is the window of a running balancer: an HTTP API that only reads, metrics for Prometheus, and a client.
+// Package admin is the window of a running balancer: an HTTP API, metrics for Prometheus, and a client.
 //
 //	s, err := admin.NewServer("127.0.0.1:9321", source, admin.NewRegistry(metrics), log)
 //	go s.Serve()
@@ -9,7 +9,8 @@
 //
 // Invariants:
 //
-//	A1  Nothing here changes the balancer: every path is GET.
+//	A1  Nothing but a POST has an effect, none of them changes what the balancer is set to do, and no web page can make
+//	    one: it must be JSON, which forms cannot send, and come from no other origin.
 //	A2  The server listens on loopback only and answers only to loopback names, so that no web page reaches it by a name
 //	    of its own (DNS rebinding).
 //	A3  Connections, headers, times and scrapes are bounded: a client of this API never costs the data path more than that.

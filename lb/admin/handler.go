@@ -2,7 +2,10 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,31 +19,40 @@ import (
 // scrapes is how many scrapes may run at once.
 const scrapes = 4
 
+// maxBody bounds what a client may send.
+const maxBody = 16 << 10
+
 // route is one path of the API.
 type route struct {
 	path  string
 	serve http.HandlerFunc
+	post  bool // it has an effect
 }
 
 func handler(s Source, metrics *prometheus.Registry) http.Handler {
 	routes := []route{
-		{"/livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }},
-		{"/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }},
-		{"/readyz/{pool}", func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }},
-		{"/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+		{path: "/livez", serve: func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }},
+		{path: "/readyz", serve: func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }},
+		{path: "/readyz/{pool}", serve: func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }},
+		{path: "/metrics", serve: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
 			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError,
 		}).ServeHTTP},
-		{"/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }},
-		{"/v1/pools", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }},
-		{"/v1/pools/{pool}", func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }},
-		{"/v1/epochs", func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }},
-		{"/v1/dns", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }},
+		{path: "/v1/status", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }},
+		{path: "/v1/pools", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }},
+		{path: "/v1/pools/{pool}", serve: func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }},
+		{path: "/v1/epochs", serve: func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }},
+		{path: "/v1/dns", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }},
+		{path: "/v1/dns/refresh", serve: func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }, post: true},
 	}
 	mux := http.NewServeMux()
 	paths := make([]string, len(routes))
 	for i, r := range routes {
 		paths[i] = r.path
-		mux.HandleFunc(r.path, onlyGet(r.serve))
+		if r.post {
+			mux.HandleFunc(r.path, onlyPost(r.serve))
+		} else {
+			mux.HandleFunc(r.path, onlyGet(r.serve))
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		document(w, http.StatusNotFound, problem{Error: "no such path: " + r.URL.Path, Paths: paths})
@@ -63,6 +75,26 @@ func onlyGet(next http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		next(w, r)
+	}
+}
+
+// onlyPost lets through what no web page can send (A1). Its body is bounded.
+func onlyPost(next http.HandlerFunc) http.HandlerFunc {
+	origins := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) {
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		switch {
+		case r.Method != http.MethodPost:
+			w.Header().Set("Allow", "POST")
+			document(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s is not possible here: %s wants POST", r.Method, r.URL.Path)})
+		case origins.Check(r) != nil:
+			document(w, http.StatusForbidden, problem{Error: "the request comes from a web page of " + strconv.Quote(r.Header.Get("Origin"))})
+		case err != nil || kind != "application/json":
+			document(w, http.StatusUnsupportedMediaType, problem{Error: "the content type must be application/json"})
+		default:
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			next(w, r)
+		}
 	}
 }
 
@@ -166,4 +198,49 @@ func document(w http.ResponseWriter, code int, v any) {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // the client may be gone
+}
+
+// RefreshRequest is the body of /v1/dns/refresh. Without a name all are meant.
+type RefreshRequest struct {
+	Name string `json:"name"`
+}
+
+// RefreshReply says how many questions a refresh makes, by name and type.
+type RefreshReply struct {
+	Questions int `json:"questions"`
+}
+
+func refresh(w http.ResponseWriter, r *http.Request, s Source) {
+	var req RefreshRequest
+	if !decode(w, r, &req) {
+		return
+	}
+	n := s.RefreshNames(req.Name)
+	if n == 0 && req.Name != "" {
+		document(w, http.StatusNotFound, problem{Error: "the name " + strconv.Quote(req.Name) + " is not watched"})
+		return
+	}
+	document(w, http.StatusOK, RefreshReply{n})
+}
+
+// decode reads a body of one JSON document with the keys that it may have. It answers itself if that is not there.
+func decode(w http.ResponseWriter, r *http.Request, into any) bool {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, err = d.Token(); err == nil {
+			err = errors.New("more than one document")
+		}
+	}
+	var large *http.MaxBytesError
+	switch {
+	case errors.Is(err, io.EOF): // the document, if there is one, and nothing after it
+		return true
+	case errors.As(err, &large):
+		document(w, http.StatusRequestEntityTooLarge, problem{Error: fmt.Sprintf("the body has more than %d bytes", large.Limit)})
+	default:
+		document(w, http.StatusBadRequest, problem{Error: "the body: " + err.Error()})
+	}
+	return false
 }

@@ -18,6 +18,8 @@ type Source interface {
 	Status() Status
 	// Ready tells whether every pool can serve; if not, why not.
 	Ready() (bool, []string)
+	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
+	RefreshNames(name string) int
 }
 
 // Bounds of the server (A3). Readiness probes and scrapes are short; an idle connection makes room soon.

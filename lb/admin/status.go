@@ -23,6 +23,7 @@ type Pool struct {
 	Balance         string  `json:"balance"`
 	Epoch           uint64  `json:"epoch"`      // the current one
 	Selectable      int     `json:"selectable"` // peers that may be picked
+	Tier            int     `json:"tier"`       // that serves, if a peer may be picked
 	EpochsPublished uint64  `json:"epochs_published"`
 	EpochsReclaimed uint64  `json:"epochs_reclaimed"`
 	Epochs          []Epoch `json:"epochs"` // in use, oldest first
@@ -43,7 +44,7 @@ type Peer struct {
 	Addr         string     `json:"addr"`
 	Weight       int        `json:"weight"`
 	Tier         int        `json:"tier"`
-	State        string     `json:"state"`  // up, down, unknown, ejected, draining
+	State        string     `json:"state"`  // up, down, unknown, ejected, standby: a lower tier serves; draining: not listed
 	Health       string     `json:"health"` // what its check says: up, down, unknown
 	Role         string     `json:"role"`   // empty: no check tells roles
 	Active       int64      `json:"active"`
@@ -69,6 +70,7 @@ type Name struct {
 	Resolver string   `json:"resolver"`
 	Server   string   `json:"server"` // who gave the last answer
 	Kind     string   `json:"kind"`   // of the last answer: ok, nodata, nxdomain, failure
+	Rcode    string   `json:"rcode"`  // of the last answer, as NOERROR; empty if nobody was asked or nobody answered
 	TTL      float64  `json:"ttl"`    // seconds, as the server said
 	Age      float64  `json:"age"`    // seconds since the last answer that was not a failure
 	Stale    bool     `json:"stale"`  // the records are older than the last answer, which was a failure
@@ -76,7 +78,14 @@ type Name struct {
 	Failures int      `json:"failures"`
 	Error    string   `json:"error,omitempty"`
 	Chain    []string `json:"chain,omitempty"` // where CNAMEs led
-	Records  []string `json:"records"`         // of the last answer that was not a failure
+	Records  []string `json:"records"`         // of the last answer that was not a failure; of SRV: priority weight port target
+	Peers    []Feed   `json:"peers"`           // what comes of it now
+}
+
+// Feed is a peer that a name stands for in a pool.
+type Feed struct {
+	Pool string `json:"pool"`
+	Addr string `json:"addr"`
 }
 
 // Pool gives a pool by its name.

@@ -65,3 +65,6 @@ func defaults() Config {
 		}},
 	}
 }
+
+// DefaultBackend is a backend for which nothing but its name was set.
+func DefaultBackend() Backend { return defaults().Pools[0].Backends[0] }
