@@ -2,6 +2,7 @@ package dnswatch
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -13,7 +14,7 @@ func (a Answer) RcodeName() string { return rcodeName(a.Server, a.Kind, a.Rcode)
 func (s Status) RcodeName() string { return rcodeName(s.Server, s.Kind, s.Rcode) }
 
 func rcodeName(server string, kind Kind, rcode int) string {
-	if server == "" || kind == KindFailure && rcode == dns.RcodeSuccess {
+	if !strings.Contains(server, "://") || kind == KindFailure && rcode == dns.RcodeSuccess {
 		return ""
 	}
 	if s, ok := dns.RcodeToString[rcode]; ok {

@@ -161,7 +161,7 @@ func (b *backend) effect(typ dnswatch.Type, a dnswatch.Answer) (lines []string) 
 			say("send to %s port %d in tier %d with weight %d, and watch its addresses", s.target, s.port, b.conf.Tier+s.tier, s.weight)
 		}
 	case len(set.inForce) > 0:
-		say("put in force at once: %d of %s", len(set.inForce), typ)
+		say("put in force at once what is not yet: %d of %s", len(set.inForce), typ)
 	case a.Kind == dnswatch.KindNoData || a.Kind == dnswatch.KindNXDomain:
 		switch b.conf.OnEmpty {
 		case "hold":

@@ -103,7 +103,9 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 		Example: `  ebb demo                                                          see it work; nothing else is needed
   ebb run --listen tcp://127.0.0.1:5432 --to db.example.com:5432    by flags
   ebb run -c ebb.toml                                               by a file
-  ebb status                                                        what a running ebb does now`,
+  ebb status                                                        what a running ebb does now
+  ebb dns                                                           what it knows of names
+  ebb resolve db.example.com                                        ask once, and see every step`,
 		Version:                    buildVersion(),
 		SilenceErrors:              true,
 		SilenceUsage:               true,
@@ -112,7 +114,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 	}
 	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newDNSCommand(), newResolveCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
 	root.AddCommand(absentCommands()...)
 	return root
 }

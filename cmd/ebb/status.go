@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,12 +14,8 @@ import (
 	"github.com/ebb-lb/ebb/lb/admin"
 )
 
-// statusTimeout bounds a question to a running ebb.
-const statusTimeout = 5 * time.Second
-
 func newStatusCommand() *cobra.Command {
-	var addr string
-	var asJSON bool
+	var at adminFlags
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a running ebb does now",
@@ -32,36 +25,21 @@ listeners, pools, peers, epochs and names.`,
   ebb status --json | jq '.pools[].peers[].addr'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
-				return usagef("status: --admin: found %q, expected ADDRESS:PORT, such as %s", addr, flagDefaults()["admin"])
+			var s admin.Status
+			if err := at.ask(cmd, func(ctx context.Context, c *admin.Client) (err error) {
+				s, err = c.Status(ctx)
+				return err
+			}); err != nil {
+				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-			defer cancel()
-			s, err := admin.NewClient(addr).Status(ctx)
-			if err != nil {
-				return unreached(addr, err)
-			}
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(s)
+			if at.asJSON {
+				return writeJSON(cmd.OutOrStdout(), s)
 			}
 			return writeStatus(cmd.OutOrStdout(), &s, time.Now())
 		},
 	}
-	cmd.Flags().StringVar(&addr, "admin", flagDefaults()["admin"], "where the running ebb serves its API, as `ADDRESS:PORT`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the whole document, for scripts")
-	cmd.SetFlagErrorFunc(flagError)
+	at.add(cmd)
 	return cmd
-}
-
-// unreached says what to do about an ebb that did not answer. One that answered something else says so itself.
-func unreached(addr string, err error) error {
-	var transport *url.Error
-	if !errors.As(err, &transport) {
-		return fmt.Errorf("status: %w", err)
-	}
-	return fmt.Errorf("status: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", addr, transport.Err)
 }
 
 // tables writes tables of one status under each other.
@@ -122,14 +100,18 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	for _, l := range s.Listeners {
 		t.row(cells(l.Name, l.Protocol+"://"+l.Address, l.Pool, l.Active, l.Total))
 	}
-	t.table("POOL BALANCE EPOCH PEERS SELECTABLE PUBLISHED RECLAIMED")
+	t.table("POOL BALANCE EPOCH PEERS SELECTABLE TIER PUBLISHED RECLAIMED")
 	for _, p := range s.Pools {
-		t.row(cells(p.Name, p.Balance, p.Epoch, len(p.Peers), p.Selectable, p.EpochsPublished, p.EpochsReclaimed))
+		tier := ""
+		if p.Selectable > 0 {
+			tier = strconv.Itoa(p.Tier)
+		}
+		t.row(cells(p.Name, p.Balance, p.Epoch, len(p.Peers), p.Selectable, tier, p.EpochsPublished, p.EpochsReclaimed))
 	}
-	t.table("POOL PEER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
+	t.table("POOL PEER TIER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
 	for _, p := range s.Pools {
 		for _, peer := range p.Peers {
-			t.row(cells(p.Name, peer.Addr, peer.Weight, peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
+			t.row(cells(p.Name, peer.Addr, peer.Tier, peer.Weight, peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
 		}
 	}
 	t.table("POOL EPOCH CAUSE AGE SESSIONS RETIRED")

@@ -27,7 +27,7 @@ func TestWriteStatus(t *testing.T) {
 			},
 			Peers: []admin.Peer{
 				{Addr: "10.0.0.1:5432", Weight: 1, State: "ejected", Health: "up", Active: 3, Total: 119, Sources: []string{"a:5432", "b:5432"}, EjectedUntil: &ejected},
-				{Addr: "[2001:db8::1]:5432", Weight: 1, State: "draining", Health: "unknown", Total: 1},
+				{Addr: "[2001:db8::1]:5432", Weight: 1, Tier: 2, State: "draining", Health: "unknown", Total: 1},
 			},
 		}},
 		DNS: []admin.Name{{
@@ -40,12 +40,12 @@ func TestWriteStatus(t *testing.T) {
 LISTENER  ADDRESS               POOL  ACTIVE  TOTAL
 pg        tcp://127.0.0.1:5432  pg    3       120
 
-POOL  BALANCE    EPOCH  PEERS  SELECTABLE  PUBLISHED  RECLAIMED
-pg    leastconn  4      2      0           4          2
+POOL  BALANCE    EPOCH  PEERS  SELECTABLE  TIER  PUBLISHED  RECLAIMED
+pg    leastconn  4      2      0           -     4          2
 
-POOL  PEER                WEIGHT  STATE        HEALTH   ACTIVE  TOTAL  SOURCES
-pg    10.0.0.1:5432       1       ejected 12s  up       3       119    a:5432,b:5432
-pg    [2001:db8::1]:5432  1       draining     unknown  0       1      -
+POOL  PEER                TIER  WEIGHT  STATE        HEALTH   ACTIVE  TOTAL  SOURCES
+pg    10.0.0.1:5432       0     1       ejected 12s  up       3       119    a:5432,b:5432
+pg    [2001:db8::1]:5432  2     1       draining     unknown  0       1      -
 
 POOL  EPOCH  CAUSE   AGE    SESSIONS  RETIRED
 pg    2      dns     2h0m   3         yes
