@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench model mutants deps clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench soak model mutants deps clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -45,6 +45,12 @@ bench-once:
 # ebb beside haproxy, nginx and a direct connection, with the figures under docs/bench/. Takes about ten minutes.
 bench:
 	$(GO) run ./integration/bench -out docs/bench
+
+# Names that move under load for long, with the race detector: three names every 100 ms with 500 connections a second and
+# 100 long sessions, and a real authoritative server with dynamic updates.
+SOAKTIME ?= 10m
+soak: deps
+	$(GO) test -race -count=1 -v -timeout 3h -run 'TestDNS42Soak|TestDNSAuthority' ./integration -soak $(SOAKTIME) -authority 2m
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:
