@@ -94,7 +94,7 @@ func (q query) verify(wire []byte, id uint16) (m *dns.Msg, discard string, err e
 		if flags&0x0200 != 0 { // cut off in the middle of a record: what is whole is fetched by TCP
 			return &dns.Msg{MsgHdr: dns.MsgHdr{Id: id, Response: true, Truncated: true}}, "", nil
 		}
-		return nil, "", fmt.Errorf("%w: %v", errMalformed, err)
+		return nil, "", fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	// Unpack is content with a message that ends between two records: half a set.
 	for i, section := range [...]int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {

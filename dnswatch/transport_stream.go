@@ -93,7 +93,7 @@ func (s *stream) connect(d *dialing) {
 	conn, err := s.dial(ctx)
 	if err == nil {
 		d.conn = &streamConn{Conn: conn, idle: s.idle, discard: s.wire.discard, waiting: make(map[uint16]*asker)}
-		d.conn.SetReadDeadline(time.Now().Add(s.idle))
+		_ = d.conn.SetReadDeadline(time.Now().Add(s.idle))
 	}
 	d.err = err
 	s.mu.Lock()
@@ -169,7 +169,7 @@ func (c *streamConn) ask(ctx context.Context, q query) (*dns.Msg, error) {
 	framed := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(packet)), uint16(len(packet))), packet...)
 	deadline, _ := ctx.Deadline()
 	c.writing.Lock()
-	c.SetWriteDeadline(deadline)
+	_ = c.SetWriteDeadline(deadline)
 	_, err = c.Write(framed)
 	c.writing.Unlock()
 	if err != nil {
@@ -201,7 +201,7 @@ func (c *streamConn) enter(a *asker) (id uint16, replies int, err error) {
 		id++
 	}
 	c.waiting[id] = a
-	c.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Time{})
 	return id, c.replies, nil
 }
 
@@ -212,7 +212,7 @@ func (c *streamConn) leave(id uint16, a *asker) {
 		delete(c.waiting, id)
 	}
 	if len(c.waiting) == 0 && c.err == nil {
-		c.SetReadDeadline(time.Now().Add(c.idle))
+		_ = c.SetReadDeadline(time.Now().Add(c.idle))
 	}
 }
 

@@ -54,14 +54,6 @@ func TestOwnAddressesThatAListenerCovers(t *testing.T) {
 	}
 }
 
-// freePort gives a port that is free on an address.
-func freePort(t testing.TB, ip string) uint16 {
-	t.Helper()
-	ln := listenOn(t, ip, 0)
-	defer ln.Close()
-	return netip.MustParseAddrPort(ln.Addr().String()).Port()
-}
-
 func TestDN16ANameThatLeadsToOurselves(t *testing.T) {
 	r := newRig(t)
 	list, port := backends(t, "127.0.0.2")

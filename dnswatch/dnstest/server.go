@@ -168,11 +168,11 @@ func (s *Server) serveUDP() {
 		s.wg.Go(func() {
 			s.answer(m, "udp", source, func(wire []byte, r Reply) {
 				if !r.OtherPort {
-					s.udp.WriteTo(wire, from)
+					_, _ = s.udp.WriteTo(wire, from)
 					return
 				}
 				if c, err := net.ListenPacket("udp", ""); err == nil {
-					c.WriteTo(wire, from)
+					_, _ = c.WriteTo(wire, from)
 					c.Close()
 				}
 			})

@@ -34,7 +34,7 @@ func (s *Server) ServeHTTPS(ca *CA, names ...string) (addr string, err error) {
 	}
 	front := &http.Server{Handler: http.HandlerFunc(s.post), TLSConfig: ca.config(names), ErrorLog: quiet, ConnState: s.track}
 	s.front(front)
-	s.wg.Go(func() { front.ServeTLS(l, "", "") })
+	s.wg.Go(func() { _ = front.ServeTLS(l, "", "") })
 	return l.Addr().String(), nil
 }
 
@@ -131,7 +131,7 @@ func (s *Server) write(c net.Conn, wire []byte, r Reply) {
 	}
 	framed := append(binary.BigEndian.AppendUint16(nil, uint16(size)), wire...)
 	if r.Dribble == 0 {
-		c.Write(framed)
+		_, _ = c.Write(framed)
 		return
 	}
 	for i := range framed {
@@ -164,7 +164,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) {
 		if reply.Status != 0 {
 			w.WriteHeader(reply.Status)
 		}
-		w.Write(wire)
+		_, _ = w.Write(wire)
 	})
 	if !sent { // silence
 		select {

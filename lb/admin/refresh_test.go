@@ -60,7 +60,7 @@ func TestSE3NoWebPageCanRefresh(t *testing.T) {
 		{"a form of text", `{"name": ""}`, map[string]string{"Content-Type": "text/plain"}, 415, "application/json"},
 		{"no content type", `{}`, nil, 415, "application/json"},
 		{"no JSON", `{`, map[string]string{"Content-Type": js}, 400, "the body"},
-		{"an unknown key", `{"nmae": "db.test"}`, map[string]string{"Content-Type": js}, 400, "nmae"},
+		{"an unknown key", `{"Xname": "db.test"}`, map[string]string{"Content-Type": js}, 400, "Xname"},
 		{"another type", `{"name": 1}`, map[string]string{"Content-Type": js}, 400, "name"},
 		{"two documents", `{} {}`, map[string]string{"Content-Type": js}, 400, "the body"},
 		{"too much", `{"name": "` + strings.Repeat("a", maxBody) + `"}`, map[string]string{"Content-Type": js}, 413, "16384"},
