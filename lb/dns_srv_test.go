@@ -63,6 +63,18 @@ func TestDNS44PrioritiesAreTiersAndWeightsAreShares(t *testing.T) {
 	if a, b := served["127.0.0.2"], served["127.0.0.3"]; a < 2880 || a > 3120 || a+b != 4000 {
 		t.Errorf("%v", served)
 	}
+	up := make(map[string]float64)
+	r.server.sample(func(m *admin.Metric, value float64, labels ...string) {
+		switch m {
+		case admin.PeerUp:
+			up[labels[1]] = value
+		case admin.PoolTier, admin.PoolSelectable:
+			up[fmt.Sprint(m == admin.PoolTier)] = value
+		}
+	})
+	if len(up) != 5 || up[list[2].addr.String()] != 1 || up["true"] != 0 || up["false"] != 2 { // who stands by is fit
+		t.Errorf("metrics: %v", up)
+	}
 	if p := r.status(); p.Selectable != 2 || p.Tier != 0 {
 		t.Errorf("%d selectable in tier %d", p.Selectable, p.Tier)
 	}
@@ -389,4 +401,35 @@ func TestDN17NamesAreAskedAsTheyAre(t *testing.T) {
 			t.Errorf("asked for %s", q.Name)
 		}
 	}
+}
+
+func TestDNS62AHabitOfAServerIsToldOnce(t *testing.T) {
+	r := newRig(t)
+	_, port := backends(t, "127.0.0.2")
+	r.conf.Resolvers[0].CaseRandomization = true
+	r.dns.SetA("a-name-with-many-letters.test", 0, "127.0.0.2")
+	r.dns.Handle(func(dnstest.Query) dnstest.Reply { return dnstest.Reply{Default: true, Lower: true} })
+	r.pool().Backends = []config.Backend{named("a-name-with-many-letters.test", port)}
+	r.serve()
+	eventually(t, "more answers", func() bool { return r.dns.QueryCount("a-name-with-many-letters.test", "A") > 8 })
+	if lines := r.logs.find("dns server"); len(lines) != 1 || lines[0]["server"] != "udp://"+r.dns.Addr() {
+		t.Errorf("%v", lines)
+	}
+}
+
+func TestARaceIsWonByWhoAnswers(t *testing.T) {
+	r := newRig(t)
+	_, port := backends(t, "127.0.0.2")
+	silent, err := dnstest.Start("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	silent.Silent("", true)
+	res := &r.conf.Resolvers[0]
+	res.Servers = append([]string{"udp://" + silent.Addr()}, res.Servers...)
+	res.Strategy, res.AttemptTimeout, res.Deadline = "race", patience, patience
+	r.dns.SetA("db.test", 0, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("db.test", port)}
+	r.serve() // in order, it would take the patience
 }

@@ -18,10 +18,10 @@ import (
 // members turns the answers for a pool's backends into the members of its table. It owns the subscriptions.
 type members struct {
 	log     *slog.Logger
-	publish func([]pool.Member, pool.Cause) // called with mu held, so that epochs appear in the order of the answers
-	passing func(netip.AddrPort) bool       // a check vouches for the address
-	own     func(netip.AddrPort) bool       // the address is one that ebb listens on; nil before that is known
-	refuse  func(reason string, n int)      // counts addresses that do not become peers
+	publish func([]pool.Member, pool.Cause)              // called with mu held, so that epochs appear in the order of the answers
+	passing func(netip.AddrPort) bool                    // a check vouches for the address
+	own     func(peer netip.AddrPort, literal bool) bool // ebb listens there itself; nil before that is known
+	refuse  func(reason string, n int)                   // counts addresses that do not become peers
 
 	mu       sync.Mutex
 	backends []*backend
@@ -190,7 +190,7 @@ func (m *members) applyLocked(cause pool.Cause) (ended []*dnswatch.Subscription)
 	var all []pool.Member
 	refused := make(map[netip.AddrPort]bool)
 	m.walk(now, func(b *backend, o origin) {
-		if addr := o.peer(); m.own != nil && !b.literal() && m.own(addr) {
+		if addr := o.peer(); m.own != nil && m.own(addr, b.literal()) {
 			if refused[addr] = true; !m.refused[addr] {
 				m.refuse("own_listener", 1)
 				m.log.Warn("peer refused: ebb listens there itself", "peer", addr.String(), "name", o.name, "backend", b.source)

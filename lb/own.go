@@ -20,17 +20,18 @@ type ownAddresses struct {
 // localEvery is how old the list of this host's addresses may be.
 const localEvery = 5 * time.Second
 
-// of gives the test for a pool.
-func (o *ownAddresses) of(p *livePool) func(netip.AddrPort) bool {
+// of gives the test for a pool. For a literal only the listeners of its own pool count: to send to another pool by way of
+// its listener is odd, but somebody has written it down.
+func (o *ownAddresses) of(p *livePool) func(peer netip.AddrPort, literal bool) bool {
 	protos := make(map[string]bool)
 	for _, l := range o.listeners {
 		if l.pool == p {
 			protos[l.proto] = true
 		}
 	}
-	return func(peer netip.AddrPort) bool {
+	return func(peer netip.AddrPort, literal bool) bool {
 		for _, l := range o.listeners {
-			if l.addr.Port() == peer.Port() && protos[l.proto] && o.covers(l.addr.Addr(), peer.Addr()) {
+			if (!literal || l.pool == p) && l.addr.Port() == peer.Port() && protos[l.proto] && o.covers(l.addr.Addr(), peer.Addr()) {
 				return true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +104,27 @@ func TestOurOwnListenerOfAnotherProtocolIsNotUs(t *testing.T) {
 	r.serve()
 	if who := r.ask(); who != list[0].addr {
 		t.Errorf("%v", who)
+	}
+}
+
+func TestALiteralThatIsItsOwnListener(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2", "127.0.0.3")
+	list[1].stop()
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.3"), port)
+	r.listener().Listen = []config.Endpoint{{Network: "tcp", Addr: at}}
+	r.pool().Backends = []config.Backend{named("127.0.0.3", port)}
+	// Another pool may send to the first by way of its listener.
+	r.conf.Listeners = append(r.conf.Listeners, r.conf.Listeners[0])
+	r.conf.Listeners[1].Name, r.conf.Listeners[1].Pool = "chain", "chain"
+	r.conf.Listeners[1].Listen = []config.Endpoint{{Network: "tcp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}
+	r.conf.Pools = append(r.conf.Pools, r.conf.Pools[0])
+	r.conf.Pools[1].Name = "chain"
+	r.start()
+	eventually(t, "it is refused", func() bool { return len(r.logs.find("peer refused: ebb listens there itself")) == 1 })
+	eventually(t, "the chain has a peer", func() bool { return len(r.server.Status().Pools[1].Peers) == 1 })
+	_, why := r.server.Ready()
+	if len(why) == 0 || !strings.Contains(fmt.Sprint(why), at.String()+" refused: ebb listens there itself") {
+		t.Errorf("%q", why)
 	}
 }

@@ -232,7 +232,7 @@ func TestDNS57TooManyRecordsAreToldOnce(t *testing.T) {
 
 func TestFeedsAreThePeersOfAName(t *testing.T) {
 	bubble(t, func() *membership { return newMembership(false, service4(nil), public("db.test.", "ipv4")) }, func(t *testing.T, m *membership) {
-		m.own = func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.7") }
+		m.own = func(a netip.AddrPort, _ bool) bool { return a.Addr() == netip.MustParseAddr("192.0.2.7") }
 		m.say(0, dnswatch.TypeSRV, svc("0 0 1 a.", "0 0 2 a."))
 		m.target(t, "a.", ok("192.0.2.1", "192.0.2.7"))
 		m.say(1, four, ok("192.0.2.1"))
