@@ -209,7 +209,7 @@ func TestDNS38SharedByEverySubscription(t *testing.T) {
 		if len(late()) != 1 || len(first()) != 1 {
 			t.Errorf("a late subscriber has %d answers, the first %d; expected the known one", len(late()), len(first()))
 		}
-		time.Sleep(6 * time.Second)
+		time.Sleep(7 * time.Second)
 		if n := len(f.times()); n < 3 {
 			t.Errorf("%d questions: the shortest interval counts", n)
 		}
