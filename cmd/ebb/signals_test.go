@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -31,11 +32,20 @@ func (l *lines) contains(s string) bool {
 	return strings.Contains(l.text.String(), s)
 }
 
-// raise sends this process a signal, which somebody must be listening for.
+// raise sends this process a signal and returns when it has arrived: one that arrives when nobody listens any more would
+// end the tests.
 func raise(t *testing.T, s syscall.Signal) {
 	t.Helper()
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, s)
+	defer signal.Stop(arrived)
 	if err := syscall.Kill(os.Getpid(), s); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case <-arrived:
+	case <-time.After(patience):
+		t.Fatalf("%v did not arrive", s)
 	}
 }
 
