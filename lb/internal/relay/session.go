@@ -66,6 +66,9 @@ type Session struct {
 	finished  atomic.Uint32
 	cause     atomic.Uint32 // the end.Word that cut the session, None while it runs its course
 
+	loop atomic.Pointer[loop] // what carries the session; nil for the portable twin
+	slot int32                // in the loop, plus one; the loop's
+
 	cancel context.CancelFunc // ends a connect in progress
 
 	mu     sync.Mutex // guards what follows against Kill
@@ -73,6 +76,8 @@ type Session struct {
 	server *net.TCPConn
 	timer  *time.Timer
 	ended  bool // no timer is armed any more
+
+	upstream netip.AddrPort // our own address towards the peer, once it is connected
 }
 
 // Bits of Session.finished: which side sent its FIN, and which was first.
@@ -115,7 +120,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			continue
 		}
 		s.mu.Lock()
-		s.server = server
+		s.server, s.upstream = server, sock.AddrPort(server.LocalAddr())
 		if s.word() != end.None { // Kill came while there was no server to wake
 			s.wake()
 		}
@@ -125,7 +130,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			return end.None
 		}
 		s.mu.Lock()
-		s.server = nil
+		s.server, s.upstream = nil, netip.AddrPort{}
 		s.mu.Unlock()
 		_ = server.Close()
 	}
@@ -194,6 +199,10 @@ func (s *Session) Kill(w end.Word) {
 	if !s.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
 		return
 	}
+	if l := s.loop.Load(); l != nil {
+		l.post(command{session: s})
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cancel != nil {
@@ -222,8 +231,11 @@ func (s *Session) FirstByte() time.Duration { return time.Duration(s.firstByte.L
 func (s *Session) Upstream() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server == nil {
-		return netip.AddrPort{}
-	}
-	return sock.AddrPort(s.server.LocalAddr())
+	return s.upstream
+}
+
+func (s *Session) setUpstream(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upstream = a
 }

@@ -1,0 +1,122 @@
+//go:build linux && (amd64 || arm64)
+
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// Loops is a set of threads that carry sessions, each on its own engine.
+type Loops struct {
+	loops  []*loop
+	engine string
+}
+
+// NewLoops starts n loops on the named engine, "uring" or "epoll".
+func NewLoops(n int, name string) (*Loops, error) { return newLoops(n, name, engine.Options{}) }
+
+func newLoops(n int, name string, o engine.Options) (*Loops, error) {
+	ls := &Loops{engine: name}
+	all := make([]*loop, n)
+	for i := range all {
+		all[i] = &loop{peers: all, gone: make(chan struct{})}
+	}
+	for _, l := range all {
+		opened := make(chan error)
+		go l.run(name, o, opened)
+		if err := <-opened; err != nil {
+			ls.Close()
+			return nil, fmt.Errorf("engine %s: %w", name, err)
+		}
+		ls.loops = append(ls.loops, l)
+	}
+	return ls, nil
+}
+
+// Engine names the engine that the loops run on.
+func (ls *Loops) Engine() string { return ls.engine }
+
+// Close ends the loops. Every listener is closed and every session done.
+func (ls *Loops) Close() {
+	for _, l := range ls.loops {
+		l.stop()
+	}
+}
+
+// LoopListener accepts on every loop.
+type LoopListener struct {
+	loops []*loop
+	parts []*accepting
+	once  sync.Once
+}
+
+// Listen takes ownership of ln and accepts on every loop until Close. serve is called in a loop for each connection: it
+// must not block, and gives what carries the session, or nil to refuse it. failed is told why an accept failed.
+func (ls *Loops) Listen(ln *net.TCPListener, serve func(client, local netip.AddrPort) (*Session, Director), failed func(reason string)) (*LoopListener, error) {
+	fds, err := split(ln, len(ls.loops))
+	// Closed here, so that the runtime's poller is not woken for each connection; the copies keep the socket listening.
+	if err := errors.Join(err, ln.Close()); err != nil {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		return nil, err
+	}
+	ll := &LoopListener{loops: ls.loops}
+	for i, l := range ls.loops {
+		a := &accepting{serve: serve, failed: failed}
+		ll.parts = append(ll.parts, a)
+		l.post(command{do: func(l *loop) { l.listen(a, fds[i]) }})
+	}
+	return ll, nil
+}
+
+// split gives each of n loops its own descriptor of the listener.
+func split(ln *net.TCPListener, n int) (fds []int, err error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fault error
+	err = raw.Control(func(fd uintptr) {
+		sock.Inherit(int(fd))
+		for range n {
+			var own int
+			if own, fault = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); fault != nil {
+				fault = fmt.Errorf("listener dup: %w", fault)
+				return
+			}
+			fds = append(fds, own)
+		}
+	})
+	return fds, errors.Join(err, fault)
+}
+
+// Close stops accepting. When it returns, serve is not called any more. Sessions go on.
+func (ll *LoopListener) Close() {
+	ll.once.Do(func() {
+		done := make(chan struct{}, len(ll.loops))
+		for i, l := range ll.loops {
+			l.post(command{do: func(l *loop) { ll.parts[i].close(l, done) }})
+		}
+		for range ll.loops {
+			<-done
+		}
+	})
+}
+
+// live is how many sessions are carried now.
+func (ls *Loops) live() (n int64) {
+	for _, l := range ls.loops {
+		n += l.live.Load()
+	}
+	return n
+}
