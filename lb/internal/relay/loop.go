@@ -61,11 +61,16 @@ func (l *loop) post(c command) {
 func (l *loop) run(name string, o engine.Options, opened chan<- error) {
 	runtime.LockOSThread() // the ring belongs to the thread that made it; the thread ends with the goroutine
 	e, err := engine.Open(name, o)
-	l.engine = e
+	if err == nil {
+		if err = engine.Check(e); err != nil {
+			e.Free()
+		}
+	}
 	if err != nil {
 		opened <- err
 		return
 	}
+	l.engine = e
 	defer close(l.gone)
 	l.born = time.Now()
 	opened <- nil

@@ -19,12 +19,25 @@ import (
 type Loops struct {
 	loops  []*loop
 	engine string
+	why    string
 }
 
-// NewLoops starts n loops on the named engine, "uring" or "epoll".
+// NewLoops starts n loops on the named engine: "uring", "epoll", or "auto" for the first of them that works here.
 func NewLoops(n int, name string) (*Loops, error) { return newLoops(n, name, engine.Options{}) }
 
 func newLoops(n int, name string, o engine.Options) (*Loops, error) {
+	if name == "auto" {
+		ls, err := newLoops(n, "uring", o)
+		if err == nil {
+			return ls, nil
+		}
+		why := err.Error()
+		if ls, err = newLoops(n, "epoll", o); err != nil {
+			return nil, err
+		}
+		ls.why = why
+		return ls, nil
+	}
 	ls := &Loops{engine: name}
 	all := make([]*loop, n)
 	for i := range all {
@@ -44,6 +57,9 @@ func newLoops(n int, name string, o engine.Options) (*Loops, error) {
 
 // Engine names the engine that the loops run on.
 func (ls *Loops) Engine() string { return ls.engine }
+
+// Why tells why "auto" did not choose uring; "" if it did, or was not asked.
+func (ls *Loops) Why() string { return ls.why }
 
 // Close ends the loops. Every listener is closed and every session done.
 func (ls *Loops) Close() {
@@ -119,4 +135,13 @@ func (ls *Loops) live() (n int64) {
 		n += l.live.Load()
 	}
 	return n
+}
+
+// Stats sums up what the engines have done.
+func (ls *Loops) Stats() map[string]uint64 {
+	sum := make(map[string]uint64)
+	for _, l := range ls.loops {
+		l.engine.Stats().Each(func(name string, n uint64) { sum[name] += n })
+	}
+	return sum
 }
