@@ -42,6 +42,9 @@ type epoll struct {
 	iov    [maxQueued]unix.Iovec
 	stats  Stats
 
+	skipped bool // the last turn did not look for events
+	slept   bool // the last one that did had to sleep
+
 	// The calls, so that tests can make them fail.
 	accept4 func(fd int32) (int, syscall.Errno)
 	connect func(fd int32, addr *[sock.SockaddrSize]byte, n int) syscall.Errno
@@ -170,6 +173,12 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 		e.step(s, r)
 	}
 	e.again = work
+	if len(e.out) > 0 && !e.skipped {
+		e.skipped = true // there is enough to do; the next turn looks for more
+		count(&e.stats.Completions, len(e.out))
+		return e.out
+	}
+	e.skipped = false
 	if len(e.out) > 0 || len(e.work) > 0 {
 		timeout = 0
 	}
@@ -192,11 +201,17 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 	return e.out
 }
 
-// wait looks for events, and sleeps for them only if there are none.
+// wait looks for events, and sleeps for them only if there are none: a call that may sleep costs the runtime's
+// bookkeeping. After one that slept it is the first choice, since the next will most likely sleep, too.
 func (e *epoll) wait(timeout time.Duration) int {
 	count(&e.stats.Turns, 1)
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
-	if errno == 0 && n == 0 && timeout != 0 {
+	var n uintptr
+	var errno syscall.Errno
+	if !e.slept || timeout == 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
+	}
+	e.slept = errno == 0 && n == 0 && timeout != 0
+	if e.slept {
 		count(&e.stats.Waits, 1)
 		ms := -1
 		if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins

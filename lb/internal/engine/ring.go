@@ -244,6 +244,9 @@ func (r *ring) publish() uintptr {
 	return uintptr(r.tail - atomic.LoadUint32(r.sqHead))
 }
 
+// submitted tells whether the kernel has taken every entry.
+func (r *ring) submitted() bool { return r.tail == atomic.LoadUint32(r.sqHead) }
+
 // pending is how many completions are there to be read.
 func (r *ring) pending() int { return int(atomic.LoadUint32(r.cqTail) - *r.cqHead) }
 

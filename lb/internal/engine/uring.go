@@ -20,6 +20,7 @@ type uring struct {
 	ring   *ring
 	lent   *lent
 	wake   waker
+	slept  bool     // the last turn had to sleep
 	woken  bool     // the waker is to be watched again
 	hungry []Socket // starved sockets
 	local  []Completion
@@ -136,11 +137,7 @@ func (u *uring) Turn(timeout time.Duration) []Completion {
 	u.local = u.local[:0]
 
 	count(&u.stats.Turns, 1)
-	usable(u.ring.enter(enterGetEvents, 0))
-	if u.ring.pending() == 0 && len(u.out) == 0 && len(u.work) == 0 && timeout != 0 {
-		count(&u.stats.Waits, 1)
-		usable(u.ring.sleep(timeout))
-	}
+	u.enter(timeout)
 	if u.ring.overflown() {
 		count(&u.stats.Overflows, 1)
 	}
@@ -153,6 +150,22 @@ func (u *uring) Turn(timeout time.Duration) []Completion {
 	u.out = append(u.out, u.local...)
 	u.local = u.local[:0]
 	return u.out
+}
+
+// enter submits, and sleeps for completions only if there are none: a call that may sleep costs the runtime's
+// bookkeeping. After one that slept, and with nothing to submit, it is the first choice: the next will most likely sleep,
+// too.
+func (u *uring) enter(timeout time.Duration) {
+	mayWait := timeout != 0 && len(u.out) == 0 && len(u.work) == 0
+	if !u.slept || !mayWait || !u.ring.submitted() {
+		usable(u.ring.enter(enterGetEvents, 0))
+		u.slept = false
+	}
+	if mayWait && u.ring.pending() == 0 {
+		count(&u.stats.Waits, 1)
+		usable(u.ring.sleep(timeout))
+		u.slept = true
+	}
 }
 
 // usable tells an enter that could not do all now from one that can never work.
