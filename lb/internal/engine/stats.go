@@ -19,16 +19,3 @@ type Stats struct {
 
 // count adds n. There is a single writer, so no read-modify-write is needed.
 func count(c *atomic.Uint64, n int) { c.Store(c.Load() + uint64(n)) }
-
-// Each reports every counter by name.
-func (s *Stats) Each(report func(name string, n uint64)) {
-	report("turns", s.Turns.Load())
-	report("waits", s.Waits.Load())
-	report("completions", s.Completions.Load())
-	report("stale", s.Stale.Load())
-	report("cancels", s.Cancels.Load())
-	report("missed", s.Missed.Load())
-	report("retries", s.Retries.Load())
-	report("no_buffers", s.NoBuffers.Load())
-	report("overflows", s.Overflows.Load())
-}

@@ -14,7 +14,7 @@ import (
 // accepting is one listener in one loop.
 type accepting struct {
 	socket  engine.Socket
-	serve   func(client, local netip.AddrPort) (*Session, Director)
+	serve   func(client, local netip.AddrPort, carrier int) (*Session, Director)
 	failed  func(reason string)
 	backoff time.Duration
 	slot    int32 // its timer
@@ -86,12 +86,12 @@ func (a *accepting) accepted(l *loop, fd int) {
 		closeAborted(fd)
 		return
 	}
-	s, d := a.serve(peer, sock.LocalAddr(fd))
+	to := l.place()
+	s, d := a.serve(peer, sock.LocalAddr(fd), to.number)
 	if s == nil {
 		closeAborted(fd)
 		return
 	}
-	to := l.place()
 	to.live.Add(1)
 	s.born = time.Now()
 	s.loop.Store(to) // before the cause is looked at: a Kill from now on finds the loop

@@ -27,6 +27,7 @@ type loop struct {
 	gone chan struct{} // closed when the goroutine has ended
 
 	engine    engine.Engine
+	number    int
 	peers     []*loop // all loops, this one included
 	born      time.Time
 	now       time.Duration // since born; of the turn

@@ -41,7 +41,7 @@ func newLoops(n int, name string, o engine.Options) (*Loops, error) {
 	ls := &Loops{engine: name}
 	all := make([]*loop, n)
 	for i := range all {
-		all[i] = &loop{peers: all, gone: make(chan struct{})}
+		all[i] = &loop{number: i, peers: all, gone: make(chan struct{})}
 	}
 	for _, l := range all {
 		opened := make(chan error)
@@ -68,31 +68,55 @@ func (ls *Loops) Close() {
 	}
 }
 
-// LoopListener accepts on every loop.
-type LoopListener struct {
+// LoopAcceptor accepts connections on every loop until it is closed. No error ends it.
+type LoopAcceptor struct {
 	loops []*loop
+	fds   []int // each loop's own descriptor of the listener, until Run
 	parts []*accepting
 	once  sync.Once
 }
 
-// Listen takes ownership of ln and accepts on every loop until Close. serve is called in a loop for each connection: it
-// must not block, and gives what carries the session, or nil to refuse it. failed is told why an accept failed.
-func (ls *Loops) Listen(ln *net.TCPListener, serve func(client, local netip.AddrPort) (*Session, Director), failed func(reason string)) (*LoopListener, error) {
+// Acceptor takes ownership of ln. The kernel queues connections; none is accepted before Run.
+func (ls *Loops) Acceptor(ln *net.TCPListener) (*LoopAcceptor, error) {
 	fds, err := split(ln, len(ls.loops))
 	// Closed here, so that the runtime's poller is not woken for each connection; the copies keep the socket listening.
 	if err := errors.Join(err, ln.Close()); err != nil {
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
+		closeAll(fds)
 		return nil, err
 	}
-	ll := &LoopListener{loops: ls.loops}
-	for i, l := range ls.loops {
-		a := &accepting{serve: serve, failed: failed}
-		ll.parts = append(ll.parts, a)
-		l.post(command{do: func(l *loop) { l.listen(a, fds[i]) }})
+	return &LoopAcceptor{loops: ls.loops, fds: fds}, nil
+}
+
+// Run begins to accept. serve is called in a loop for each connection: it must not block, and gives what carries the
+// session, or nil to refuse it. carrier is the number of the loop that will carry it, from 0. failed is told why an accept
+// failed.
+func (a *LoopAcceptor) Run(serve func(client, local netip.AddrPort, carrier int) (*Session, Director), failed func(reason string)) {
+	for i, l := range a.loops {
+		p, fd := &accepting{serve: serve, failed: failed}, a.fds[i]
+		a.parts = append(a.parts, p)
+		l.post(command{do: func(l *loop) { l.listen(p, fd) }})
 	}
-	return ll, nil
+	a.fds = nil
+}
+
+// Close stops accepting. When it returns, serve is not called any more. Sessions go on.
+func (a *LoopAcceptor) Close() {
+	a.once.Do(func() {
+		closeAll(a.fds)
+		done := make(chan struct{}, len(a.parts))
+		for i, p := range a.parts {
+			a.loops[i].post(command{do: func(l *loop) { p.close(l, done) }})
+		}
+		for range a.parts {
+			<-done
+		}
+	})
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }
 
 // split gives each of n loops its own descriptor of the listener.
@@ -114,34 +138,4 @@ func split(ln *net.TCPListener, n int) (fds []int, err error) {
 		}
 	})
 	return fds, errors.Join(err, fault)
-}
-
-// Close stops accepting. When it returns, serve is not called any more. Sessions go on.
-func (ll *LoopListener) Close() {
-	ll.once.Do(func() {
-		done := make(chan struct{}, len(ll.loops))
-		for i, l := range ll.loops {
-			l.post(command{do: func(l *loop) { ll.parts[i].close(l, done) }})
-		}
-		for range ll.loops {
-			<-done
-		}
-	})
-}
-
-// live is how many sessions are carried now.
-func (ls *Loops) live() (n int64) {
-	for _, l := range ls.loops {
-		n += l.live.Load()
-	}
-	return n
-}
-
-// Stats sums up what the engines have done.
-func (ls *Loops) Stats() map[string]uint64 {
-	sum := make(map[string]uint64)
-	for _, l := range ls.loops {
-		l.engine.Stats().Each(func(name string, n uint64) { sum[name] += n })
-	}
-	return sum
 }

@@ -45,7 +45,11 @@ func TestBP4OutOfDescriptorsBacksOffAndRecovers(t *testing.T) {
 			ln := listen(t)
 			addr := ln.Addr().(*net.TCPAddr)
 			f := &front{}
-			ll, err := c.Listen(ln, func(netip.AddrPort, netip.AddrPort) (*Session, Director) {
+			ll, err := c.Acceptor(ln)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ll.Run(func(netip.AddrPort, netip.AddrPort, int) (*Session, Director) {
 				return new(Session), &once{front: f, addr: backend}
 			}, func(reason string) {
 				failures.Add(1)
@@ -53,9 +57,6 @@ func TestBP4OutOfDescriptorsBacksOffAndRecovers(t *testing.T) {
 					emfile.Add(1)
 				}
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			defer ll.Close()
 			client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 			if err != nil {

@@ -40,16 +40,17 @@ func newFront(t *testing.T, c looped, o Options, backend netip.AddrPort) *front 
 	t.Helper()
 	ln := listen(t)
 	f := &front{addr: ln.Addr().(*net.TCPAddr)}
-	ll, err := c.Listen(ln, func(netip.AddrPort, netip.AddrPort) (*Session, Director) {
+	ll, err := c.Acceptor(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ll.Run(func(netip.AddrPort, netip.AddrPort, int) (*Session, Director) {
 		s := &Session{Options: o}
 		f.mu.Lock()
 		f.sessions = append(f.sessions, s)
 		f.mu.Unlock()
 		return s, &once{front: f, addr: backend}
 	}, func(reason string) { t.Errorf("accept failed: %s", reason) })
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(ll.Close)
 	return f
 }

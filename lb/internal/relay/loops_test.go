@@ -17,11 +17,12 @@ type looped struct{ *Loops }
 
 func (c looped) serve(t *testing.T, front *net.TCPListener, next func() (*Session, Director)) {
 	t.Helper()
-	serve := func(netip.AddrPort, netip.AddrPort) (*Session, Director) { return next() }
-	ll, err := c.Listen(front, serve, func(reason string) { t.Errorf("accept failed: %s", reason) })
+	serve := func(netip.AddrPort, netip.AddrPort, int) (*Session, Director) { return next() }
+	ll, err := c.Acceptor(front)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ll.Run(serve, func(reason string) { t.Errorf("accept failed: %s", reason) })
 	t.Cleanup(ll.Close)
 }
 
@@ -55,4 +56,12 @@ func newLooped(t *testing.T, n int, name string, o engine.Options) looped {
 		ls.Close()
 	})
 	return looped{ls}
+}
+
+// live is how many sessions are carried now.
+func (ls *Loops) live() (n int64) {
+	for _, l := range ls.loops {
+		n += l.live.Load()
+	}
+	return n
 }
