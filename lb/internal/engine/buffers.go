@@ -23,6 +23,7 @@ type buffers struct {
 	fill []uint32 // bytes in it while it is queued
 	free Buffer
 	left int // buffers on the free list
+	low  int // the least that left was since the last trim
 }
 
 func mapBuffers(n, size int) (*buffers, error) {
@@ -34,7 +35,17 @@ func mapBuffers(n, size int) (*buffers, error) {
 	for i := n - 1; i >= 0; i-- {
 		p.put(Buffer(i))
 	}
+	p.low = n
 	return p, nil
+}
+
+// trim gives the memory of a peak back to the system, once no buffer holds bytes. lent are in the kernel's hands, empty.
+func (p *buffers) trim(lent int) {
+	if n := len(p.next); p.left+lent < n || p.low > n*3/4 {
+		return
+	}
+	_ = unix.Madvise(p.mem, unix.MADV_DONTNEED)
+	p.low = p.left
 }
 
 func (p *buffers) unmap() { _ = unix.Munmap(p.mem) }
@@ -47,6 +58,7 @@ func (p *buffers) take() Buffer {
 	if b != noBuffer {
 		p.free = p.next[b]
 		p.left--
+		p.low = min(p.low, p.left)
 	}
 	return b
 }

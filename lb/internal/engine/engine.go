@@ -51,6 +51,7 @@ const (
 type Completion struct {
 	Op     Op
 	More   bool
+	Full   bool // Received: the buffer is full
 	Owner  uint32
 	Result int32
 	Buffer Buffer
@@ -76,10 +77,13 @@ type Engine interface {
 	Connect(Socket, netip.AddrPort)
 	// Receive reports what arrives until Pause, the end of the stream, or a failure.
 	Receive(Socket)
-	// Pause stops the receive. What was already taken from the kernel is still reported.
+	// Pause stops the receive, or the accepting. What was already taken from the kernel is still reported.
 	Pause(Socket)
 	// Send queues n bytes of a buffer that came from Received. The buffer is the engine's again.
 	Send(s Socket, b Buffer, n int)
+	// Carry tells that from's stream is bulk and goes to another socket as it is. The engine may move it without showing it,
+	// and report no more than Sent for to and the end of from's stream, until it is bulk no more.
+	Carry(from, to Socket)
 	// Release gives back a buffer that is not sent.
 	Release(Buffer)
 	// Queued is how many buffers wait in a socket's queue.

@@ -31,6 +31,7 @@ const acceptBatch = 16
 type epoll struct {
 	table
 	*buffers
+	bulk   pipes
 	fd     int
 	wake   waker
 	again  []Socket // the list of work of the next turn, while this one's is carried out
@@ -51,7 +52,7 @@ type epoll struct {
 }
 
 func openEpoll(o Options) (Engine, error) {
-	e := &epoll{events: make([]unix.EpollEvent, min(o.Events, 512)), accept4: accept4, connect: connect}
+	e := &epoll{events: make([]unix.EpollEvent, min(o.Events, 512)), accept4: accept4, connect: connect, bulk: pipes{make: newPipe}}
 	var err error
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -92,6 +93,7 @@ func (e *epoll) Free() {
 	closeFD(e.fd)
 	e.wake.close()
 	e.unmap()
+	e.bulk.close()
 }
 
 func (e *epoll) Stats() *Stats { return &e.stats }
@@ -100,8 +102,9 @@ func (e *epoll) Wake()         { e.wake.wake() }
 func (e *epoll) Attach(fd int, owner uint32) Socket { return e.attach(fd, owner) }
 func (e *epoll) Accept(s Socket)                    { e.want(s, wantAccept, 0) }
 func (e *epoll) Receive(s Socket)                   { e.want(s, wantReceive, 0) }
-func (e *epoll) Pause(s Socket)                     { e.want(s, 0, wantReceive) }
-func (e *epoll) Queued(s Socket) int                { return int(e.at(s).out.n) }
+func (e *epoll) Pause(s Socket)                     { e.want(s, 0, wantReceive|wantAccept) }
+func (e *epoll) Queued(s Socket) int                { return e.queued(s) }
+func (e *epoll) Carry(from, to Socket)              { e.join(from, to) }
 func (e *epoll) Room() int                          { return e.room() }
 func (e *epoll) Release(b Buffer)                   { e.put(b) }
 func (e *epoll) Shutdown(s Socket)                  { shutdownFD(e.at(s).fd) }
@@ -149,6 +152,12 @@ func (e *epoll) report(r *record, op Op, res int32) {
 func (e *epoll) watch(s Socket, r *record) syscall.Errno {
 	r.ready |= watched
 	return e.control(unix.EPOLL_CTL_ADD, s, r, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+// unwatch takes a listener out of the epoll set.
+func (e *epoll) unwatch(s Socket, r *record) {
+	_ = e.control(unix.EPOLL_CTL_DEL, s, r, 0)
+	r.state &^= inAccept
 }
 
 func (e *epoll) control(op uintptr, s Socket, r *record, events uint32) syscall.Errno {
@@ -213,6 +222,7 @@ func (e *epoll) wait(timeout time.Duration) int {
 	e.slept = errno == 0 && n == 0 && timeout != 0
 	if e.slept {
 		count(&e.stats.Waits, 1)
+		e.trim(0)
 		ms := -1
 		if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
 			ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
@@ -262,7 +272,7 @@ func (e *epoll) step(s Socket, r *record) {
 	case r.state&wantClose != 0:
 		e.stepClose(s, r)
 		return
-	case r.state&wantAccept != 0:
+	case r.state&(wantAccept|inAccept) != 0:
 		e.stepAccept(s, r)
 		return
 	case r.state&inConnect != 0:
@@ -272,15 +282,53 @@ func (e *epoll) step(s Socket, r *record) {
 	if r.out.n > 0 && r.state&failed == 0 && r.ready&writable != 0 {
 		e.stepSend(s, r)
 	}
-	if r.state&(wantReceive|ended|starved) == wantReceive {
+	if r.source != 0 && r.ready&writable != 0 {
+		e.nudge(r)
+	}
+	switch {
+	case r.carry != nil:
+		e.stepCarry(s, r)
+	case r.state&(wantReceive|ended|starved) == wantReceive:
 		e.stepReceive(s, r)
 	}
 }
 
+// stepCarry moves a carried stream on. What it finds not ready, epoll reports when it is.
+func (e *epoll) stepCarry(s Socket, r *record) {
+	if r.state&ended != 0 { // before it was carried
+		e.part(&e.bulk, s)
+		return
+	}
+	to := e.at(r.carry.sink)
+	if to.out.n > 0 { // what was received before goes first; its send nudges
+		return
+	}
+	m := e.bulk.move(r, to)
+	if m.sent > 0 {
+		e.add(to, Sent, int32(m.sent), noBuffer)
+	}
+	if m.sink != 0 {
+		to.state |= failed
+		e.add(to, Sent, -int32(m.sink), noBuffer)
+	}
+	switch {
+	case m.ended || m.source != 0:
+		e.part(&e.bulk, s)
+		r.state |= ended
+		e.add(r, Received, -int32(m.source), noBuffer)
+	case m.settled:
+		e.part(&e.bulk, s)
+		e.mark(s, r)
+	case m.progress:
+		e.mark(s, r)
+	}
+}
+
 func (e *epoll) stepClose(s Socket, r *record) {
+	e.part(&e.bulk, s)
 	r.out.drop(e.buffers)
 	if r.state&inAccept != 0 { // other loops hold the same listener open, so the close alone would leave it in the set
-		_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(e.fd), unix.EPOLL_CTL_DEL, uintptr(r.fd), 0, 0, 0)
+		e.unwatch(s, r)
 	}
 	if r.state&abort != 0 {
 		sock.AbortOnClose(int(r.fd))
@@ -291,6 +339,10 @@ func (e *epoll) stepClose(s Socket, r *record) {
 }
 
 func (e *epoll) stepAccept(s Socket, r *record) {
+	if r.state&wantAccept == 0 {
+		e.unwatch(s, r)
+		return
+	}
 	if r.state&inAccept == 0 {
 		// Level-triggered, and one loop is woken for each connection (EPOLLEXCLUSIVE, 4.5).
 		if errno := e.control(unix.EPOLL_CTL_ADD, s, r, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); errno != 0 {
@@ -311,8 +363,8 @@ func (e *epoll) stepAccept(s Socket, r *record) {
 		case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
 		default:
 			// Not watched while the caller waits: it is level-triggered, and would be reported all the time.
-			_ = e.control(unix.EPOLL_CTL_DEL, s, r, 0)
-			r.state &^= inAccept | wantAccept
+			e.unwatch(s, r)
+			r.state &^= wantAccept
 			e.add(r, Accepted, -int32(errno), noBuffer)
 			return
 		}
@@ -396,6 +448,7 @@ func (e *epoll) stepReceive(s Socket, r *record) {
 			e.mark(s, r)
 		}
 		e.add(r, Received, int32(n), b)
+		e.out[len(e.out)-1].Full = int(n) == len(buf)
 		return
 	}
 	e.put(b)

@@ -53,13 +53,13 @@ func lend(r *ring, n int) (*lent, error) {
 
 func (l *lent) unmap() { _ = unix.Munmap(l.mem) }
 
-// fill lends free buffers until the ring is full or keep are left.
-func (l *lent) fill(p *buffers) {
-	if l.n == len(l.entries) || p.left == 0 {
+// fill lends free buffers until n are lent.
+func (l *lent) fill(p *buffers, n int) {
+	if l.n >= n || p.left == 0 {
 		return
 	}
 	mask := uint16(len(l.entries) - 1)
-	for l.n < len(l.entries) {
+	for l.n < n {
 		b := p.take()
 		if b == noBuffer {
 			break

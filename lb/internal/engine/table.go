@@ -21,26 +21,32 @@ const (
 	inConnect
 	inReceive
 	inSend
+	inPollIn
+	inPollOut
 
 	cancelAccept // uring: a cancel for the operation is on its way
 	cancelConnect
 	cancelReceive
 	cancelSend
+	cancelPollIn
+	cancelPollOut
 
-	inFlight  = inAccept | inConnect | inReceive | inSend
-	canceling = cancelAccept | cancelConnect | cancelReceive | cancelSend
+	inFlight  = inAccept | inConnect | inReceive | inSend | inPollIn | inPollOut
+	canceling = inFlight << cancelShift
 
-	cancelShift = 4 // from an operation's bit to that of its cancel
+	cancelShift = 6 // from an operation's bit to that of its cancel
 )
 
 // record is what an engine knows of one socket.
 type record struct {
-	fd    int32
-	gen   uint32 // of the record: changes when a socket is done with
-	owner uint32
-	state state
-	ready ready // epoll
-	out   queue
+	fd     int32
+	gen    uint32 // of the record: changes when a socket is done with
+	owner  uint32
+	state  state
+	ready  ready
+	out    queue
+	carry  *carrying // its stream is carried
+	source Socket    // plus one: whose stream is carried into it
 }
 
 // table holds records by index. They stay where they are, so a pointer to one is good until its Closed is reported.

@@ -17,11 +17,13 @@ import (
 type uring struct {
 	table
 	*buffers
+	bulk   pipes
 	ring   *ring
 	lent   *lent
 	wake   waker
 	slept  bool     // the last turn had to sleep
 	woken  bool     // the waker is to be watched again
+	again  []Socket // carried streams with more to move
 	hungry []Socket // starved sockets
 	local  []Completion
 	out    []Completion
@@ -38,6 +40,8 @@ const (
 	kindConnect
 	kindReceive
 	kindSend
+	kindPollIn
+	kindPollOut
 	kindCancel
 	kindWake
 )
@@ -48,7 +52,7 @@ func (k kind) data(s Socket, gen uint32) uint64 { return uint64(k)<<60 | uint64(
 func (k kind) inFlight() state { return inAccept << (k - kindAccept) }
 
 func openURing(o Options) (Engine, error) {
-	u := new(uring)
+	u := &uring{bulk: pipes{make: newPipe}}
 	var err error
 	if u.wake, err = newWaker(); err != nil {
 		return nil, err
@@ -78,6 +82,7 @@ func (u *uring) Free() {
 	u.ring.close() // first: the kernel gives up the buffers
 	u.lent.unmap()
 	u.buffers.unmap()
+	u.bulk.close()
 	u.wake.close()
 }
 
@@ -87,8 +92,9 @@ func (u *uring) Wake()         { u.wake.wake() }
 func (u *uring) Attach(fd int, owner uint32) Socket { return u.attach(fd, owner) }
 func (u *uring) Accept(s Socket)                    { u.want(s, wantAccept, 0) }
 func (u *uring) Receive(s Socket)                   { u.want(s, wantReceive, 0) }
-func (u *uring) Pause(s Socket)                     { u.want(s, 0, wantReceive) }
-func (u *uring) Queued(s Socket) int                { return int(u.at(s).out.n) }
+func (u *uring) Pause(s Socket)                     { u.want(s, 0, wantReceive|wantAccept) }
+func (u *uring) Queued(s Socket) int                { return u.queued(s) }
+func (u *uring) Carry(from, to Socket)              { u.join(from, to) }
 func (u *uring) Room() int                          { return u.room() }
 func (u *uring) Release(b Buffer)                   { u.put(b) }
 func (u *uring) Shutdown(s Socket)                  { shutdownFD(u.at(s).fd) }
@@ -131,8 +137,12 @@ func (u *uring) report(r *record, op Op, res int32, more bool, b Buffer) {
 
 func (u *uring) Turn(timeout time.Duration) []Completion {
 	u.feed()
-	u.lent.fill(u.buffers)
+	u.lent.fill(u.buffers, u.mayLend())
 	u.carryOut()
+	for _, s := range u.again { // in the next turn: a stream that flows is not to keep others waiting
+		u.mark(s, u.at(s))
+	}
+	u.again = u.again[:0]
 	u.out = append(u.out[:0], u.local...)
 	u.local = u.local[:0]
 
@@ -163,6 +173,7 @@ func (u *uring) enter(timeout time.Duration) {
 	}
 	if mayWait && u.ring.pending() == 0 {
 		count(&u.stats.Waits, 1)
+		u.trim(u.lent.n)
 		usable(u.ring.sleep(timeout))
 		u.slept = true
 	}
@@ -178,6 +189,19 @@ func usable(errno syscall.Errno) {
 	default:
 		panic("engine: io_uring_enter: " + errno.Error())
 	}
+}
+
+// plenty tells whether buffers may be spent freely. If not, a receive is armed for one buffer only: one that stays armed
+// takes up to 32 at a time, before anybody can say stop.
+func (u *uring) plenty() bool { return u.left+u.lent.n > len(u.next)*3/4 }
+
+// mayLend is how many buffers are to be in the kernel's hands. One receive may take them all, and what it takes may be
+// stuck for as long as a client does not read; so the fewer are left, the smaller the part that is at stake.
+func (u *uring) mayLend() int {
+	if u.plenty() {
+		return len(u.lent.entries)
+	}
+	return max(1, u.left/64)
 }
 
 // feed lets sockets that waited for a buffer try again.
@@ -221,6 +245,9 @@ func (u *uring) step(s Socket, r *record) bool {
 	if r.state&wantClose != 0 {
 		return u.stepClose(s, r)
 	}
+	if r.carry != nil && r.state&inReceive == 0 && !u.stepCarry(s, r) {
+		return false
+	}
 	switch {
 	case r.state&(wantAccept|inAccept) == wantAccept:
 		e, _ := u.ring.next()
@@ -229,14 +256,23 @@ func (u *uring) step(s Socket, r *record) bool {
 		}
 		e.opcode, e.fd, e.ioprio, e.opFlags = opAccept, r.fd, acceptMultishot, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC
 		u.begin(e, r, s, kindAccept)
-	case r.state&(wantReceive|inReceive|ended|starved) == wantReceive:
+	case r.state&(wantAccept|inAccept|cancelAccept) == inAccept:
+		if !u.cancel(s, r, kindAccept) {
+			return false
+		}
+	case r.state&(wantReceive|inReceive|ended|starved) == wantReceive && r.carry == nil:
 		e, _ := u.ring.next()
 		if e == nil {
 			return false
 		}
-		e.opcode, e.fd, e.ioprio, e.flags, e.bufGroup = opRecv, r.fd, recvMultishot, sqeBufferSelect, lentGroup
+		e.opcode, e.fd, e.flags, e.bufGroup = opRecv, r.fd, sqeBufferSelect, lentGroup
+		if u.plenty() {
+			e.ioprio = recvMultishot
+		} else {
+			e.len = uint32(u.size)
+		}
 		u.begin(e, r, s, kindReceive)
-	case r.state&(wantReceive|inReceive|cancelReceive) == inReceive:
+	case r.state&(inReceive|cancelReceive) == inReceive && (r.state&wantReceive == 0 || r.carry != nil):
 		if !u.cancel(s, r, kindReceive) {
 			return false
 		}
@@ -265,10 +301,74 @@ func (u *uring) stepSend(s Socket, r *record) bool {
 	return true
 }
 
+// stepCarry moves a carried stream on, and waits by a poll for what it finds not ready.
+func (u *uring) stepCarry(s Socket, r *record) bool {
+	if r.state&ended != 0 { // while it settled
+		u.part(&u.bulk, s)
+		return true
+	}
+	c := r.carry
+	to := u.at(c.sink)
+	if to.out.n > 0 || to.state&inSend != 0 { // what was received before goes first; its send nudges
+		return true
+	}
+	if !c.moving {
+		c.moving = true
+		r.ready, to.ready = readable, writable // until a splice disproves it
+	}
+	m := u.bulk.move(r, to)
+	u.tell(s, r, to, m)
+	switch {
+	case r.carry == nil || m.sink != 0:
+	case m.progress:
+		u.again = append(u.again, s)
+	case c.inside > 0 && to.ready&writable == 0:
+		return u.poll(c.sink, to, kindPollOut, unix.POLLOUT)
+	case c.inside == 0 && r.ready&readable == 0:
+		return u.poll(s, r, kindPollIn, unix.POLLIN|unix.POLLRDHUP)
+	}
+	return true
+}
+
+// poll waits for readiness once.
+func (u *uring) poll(s Socket, r *record, k kind, events uint32) bool {
+	if r.state&k.inFlight() != 0 {
+		return true
+	}
+	e, _ := u.ring.next()
+	if e == nil {
+		return false
+	}
+	e.opcode, e.fd, e.opFlags = opPollAdd, r.fd, events
+	u.begin(e, r, s, k)
+	return true
+}
+
+// tell reports what a step of a carried stream came to.
+func (u *uring) tell(s Socket, r, to *record, m moved) {
+	if m.sent > 0 {
+		u.report(to, Sent, int32(m.sent), false, noBuffer)
+	}
+	if m.sink != 0 {
+		to.state |= failed
+		u.report(to, Sent, -int32(m.sink), false, noBuffer)
+	}
+	switch {
+	case m.ended || m.source != 0:
+		u.part(&u.bulk, s)
+		r.state |= ended
+		u.report(r, Received, -int32(m.source), false, noBuffer)
+	case m.settled:
+		u.part(&u.bulk, s)
+		u.mark(s, r)
+	}
+}
+
 // stepClose cancels what is in flight and closes the descriptor once nothing is: a pending operation holds the file
 // open, and would work on a stranger's if the number were used again.
 func (u *uring) stepClose(s Socket, r *record) bool {
-	for k := kindAccept; k <= kindSend; k++ {
+	u.part(&u.bulk, s)
+	for k := kindAccept; k <= kindPollOut; k++ {
 		if in := k.inFlight(); r.state&(in|in<<cancelShift) == in && !u.cancel(s, r, k) {
 			return false
 		}
@@ -342,6 +442,11 @@ func (u *uring) complete(c cqe) {
 		u.completeReceive(s, r, c.res, more, b)
 	case kindSend:
 		u.completeSend(r, c.res)
+	case kindPollIn:
+		r.ready |= readable
+	case kindPollOut:
+		r.ready |= writable
+		u.nudge(r)
 	}
 }
 
@@ -349,6 +454,7 @@ func (u *uring) completeSend(r *record, res int32) {
 	switch {
 	case res >= 0:
 		r.out.sent(u.buffers, int(res))
+		u.nudge(r)
 	case u.retry(syscall.Errno(-res)):
 		return
 	default:
@@ -372,6 +478,9 @@ func (u *uring) add(r *record, op Op, res int32, more bool, b Buffer) {
 }
 
 func (u *uring) completeAccept(r *record, res int32, more bool) {
+	if res == -int32(syscall.ECANCELED) { // paused, and possibly wanted again
+		return
+	}
 	if res < 0 && !more {
 		r.state &^= wantAccept // the caller decides when to go on
 	} else {
@@ -384,6 +493,7 @@ func (u *uring) completeReceive(s Socket, r *record, res int32, more bool, b Buf
 	switch {
 	case res > 0:
 		u.add(r, Received, res, more, b)
+		u.out[len(u.out)-1].Full = int(res) == u.size
 		return
 	case b != noBuffer:
 		u.put(b)

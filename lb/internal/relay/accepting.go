@@ -17,6 +17,7 @@ type accepting struct {
 	serve   func(client, local netip.AddrPort, carrier int) (*Session, Director)
 	failed  func(reason string)
 	backoff time.Duration
+	paused  bool
 	slot    int32 // its timer
 	index   int   // in loop.listeners
 	done    chan<- struct{}
@@ -48,7 +49,10 @@ func (a *accepting) close(l *loop, done chan<- struct{}) {
 }
 
 // retry goes on after a back-off.
-func (a *accepting) retry(l *loop) { l.engine.Accept(a.socket) }
+func (a *accepting) retry(l *loop) {
+	a.paused = false
+	l.engine.Accept(a.socket)
+}
 
 func (a *accepting) complete(l *loop, c *engine.Completion) {
 	switch {
@@ -57,7 +61,6 @@ func (a *accepting) complete(l *loop, c *engine.Completion) {
 		l.listeners[a.index] = nil
 		a.done <- struct{}{}
 	case c.Result >= 0:
-		a.backoff = backoffMin
 		a.accepted(l, int(c.Result))
 	default:
 		a.refused(l, c)
@@ -66,17 +69,35 @@ func (a *accepting) complete(l *loop, c *engine.Completion) {
 
 // refused backs off if more of the same is to be expected.
 func (a *accepting) refused(l *loop, c *engine.Completion) {
-	reason := sock.AcceptReason(c.Err())
-	if reason == "" {
-		if !c.More {
-			l.engine.Accept(a.socket)
-		}
+	if reason := sock.AcceptReason(c.Err()); reason != "" {
+		a.pause(l, reason)
+	} else {
+		l.engine.Accept(a.socket)
+	}
+}
+
+// pause stops accepting for a while.
+func (a *accepting) pause(l *loop, reason string) {
+	if a.paused || a.done != nil {
 		return
 	}
+	a.paused = true
 	a.failed(reason)
-	if !c.More {
-		l.arm(a.slot, a.backoff)
-		a.backoff = min(2*a.backoff, backoffMax)
+	l.engine.Pause(a.socket)
+	l.arm(a.slot, a.backoff)
+	a.backoff = min(2*a.backoff, backoffMax)
+}
+
+// exhausted is told that no socket could be made for a session: what is accepted now could not be served.
+func (l *loop) exhausted(err error) {
+	reason := sock.AcceptReason(err)
+	if reason == "" {
+		return
+	}
+	for _, a := range l.listeners {
+		if a != nil {
+			a.pause(l, reason)
+		}
 	}
 }
 
@@ -85,6 +106,9 @@ func (a *accepting) accepted(l *loop, fd int) {
 	if !peer.IsValid() { // gone again: as good as never accepted
 		closeAborted(fd)
 		return
+	}
+	if !a.paused {
+		a.backoff = backoffMin
 	}
 	to := l.place()
 	s, d := a.serve(peer, sock.LocalAddr(fd), to.number)

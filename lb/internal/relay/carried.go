@@ -59,9 +59,10 @@ type carried struct {
 // half is what a session knows of one side's socket and of the stream that comes from it.
 type half struct {
 	open   bool
-	eof    bool // its stream has ended
-	passed bool // its end was passed on to the other side
-	paused bool // not received from, until the other side has taken what waits
+	eof    bool  // its stream has ended
+	passed bool  // its end was passed on to the other side
+	full   uint8 // buffers in a row that came full
+	paused bool  // not received from, until the other side has taken what waits
 }
 
 const ownerListener = 1 << 31
@@ -97,6 +98,7 @@ func (l *loop) connect(slot int32, k *carried) {
 		}
 		fd, err := sock.Stream(addr)
 		if err != nil {
+			l.exhausted(err)
 			k.director.Failed(err)
 			continue
 		}
@@ -165,6 +167,10 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 			s.firstByte.Store(int64(max(1, l.now-k.start)))
 		}
 		l.engine.Send(k.socket[to], c.Buffer, int(c.Result))
+		if l.isBulk(&k.half[from], c.Full) {
+			l.engine.Carry(k.socket[from], k.socket[to])
+			return
+		}
 		if !k.half[from].paused && l.engine.Queued(k.socket[to]) >= l.engine.Room() {
 			k.half[from].paused = true
 			l.engine.Pause(k.socket[from])
@@ -183,6 +189,21 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 	default:
 		l.cut(slot, k, reset[from])
 	}
+}
+
+// bulk is how many full buffers in a row make a stream bulk: 256 KiB of the default size.
+const bulk = 16
+
+func (l *loop) isBulk(h *half, full bool) bool {
+	if !full || h.paused {
+		h.full = 0
+		return false
+	}
+	if h.full++; h.full < bulk {
+		return false
+	}
+	h.full = 0
+	return true
 }
 
 // sent takes what one side's socket did with what was queued for it.
