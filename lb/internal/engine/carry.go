@@ -130,24 +130,26 @@ func (t *table) join(from, to Socket) {
 	r.carry = &carrying{sink: to}
 	t.at(to).source = from + 1
 	t.mark(from, r)
+	t.mark(to, t.at(to))
 }
 
-// part ends the carrying into or out of a socket, whichever it has.
-func (t *table) part(p *pipes, s Socket) {
-	r := t.at(s)
-	if r.source != 0 {
-		t.part1(p, r.source-1)
-	}
-	if r.carry != nil {
-		t.part1(p, s)
-	}
-}
-
-func (t *table) part1(p *pipes, from Socket) {
+// part ends the carrying of a socket's stream. The stream that comes the other way goes on.
+func (t *table) part(p *pipes, from Socket) {
 	r := t.at(from)
 	p.release(r.carry)
 	t.at(r.carry.sink).source = 0
 	r.carry = nil
+}
+
+// sever ends the carrying from and into a socket that is being closed.
+func (t *table) sever(p *pipes, s Socket) {
+	r := t.at(s)
+	if r.source != 0 {
+		t.part(p, r.source-1)
+	}
+	if r.carry != nil {
+		t.part(p, s)
+	}
 }
 
 // queued is how many buffers wait for a socket, what is in a pipe to it counted as one.

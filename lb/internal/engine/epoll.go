@@ -279,6 +279,13 @@ func (e *epoll) step(s Socket, r *record) {
 		e.stepConnect(r)
 		return
 	}
+	if r.ready&watched == 0 { // an accepted stream, which can take something
+		r.ready |= writable
+		if errno := e.watch(s, r); errno != 0 {
+			r.state |= ended
+			e.add(r, Received, -int32(errno), noBuffer)
+		}
+	}
 	if r.out.n > 0 && r.state&failed == 0 && r.ready&writable != 0 {
 		e.stepSend(s, r)
 	}
@@ -305,6 +312,7 @@ func (e *epoll) stepCarry(s Socket, r *record) {
 	}
 	m := e.bulk.move(r, to)
 	if m.sent > 0 {
+		count(&e.stats.Spliced, m.sent)
 		e.add(to, Sent, int32(m.sent), noBuffer)
 	}
 	if m.sink != 0 {
@@ -325,7 +333,7 @@ func (e *epoll) stepCarry(s Socket, r *record) {
 }
 
 func (e *epoll) stepClose(s Socket, r *record) {
-	e.part(&e.bulk, s)
+	e.sever(&e.bulk, s)
 	r.out.drop(e.buffers)
 	if r.state&inAccept != 0 { // other loops hold the same listener open, so the close alone would leave it in the set
 		e.unwatch(s, r)
@@ -421,14 +429,6 @@ func (e *epoll) stepSend(s Socket, r *record) {
 }
 
 func (e *epoll) stepReceive(s Socket, r *record) {
-	if r.ready&watched == 0 {
-		r.ready |= writable
-		if errno := e.watch(s, r); errno != 0 {
-			r.state |= ended
-			e.add(r, Received, -int32(errno), noBuffer)
-		}
-		return
-	}
 	if r.ready&readable == 0 {
 		return
 	}

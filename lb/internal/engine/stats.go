@@ -14,6 +14,7 @@ type Stats struct {
 	Missed      atomic.Uint64 // cancels that found nothing to cancel
 	Retries     atomic.Uint64 // operations that the kernel gave back undone
 	NoBuffers   atomic.Uint64 // receives that ended because no buffer was left
+	Spliced     atomic.Uint64 // bytes that were moved without being copied
 	Overflows   atomic.Uint64 // turns that found the completion queue full
 }
 

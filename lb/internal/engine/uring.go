@@ -173,7 +173,9 @@ func (u *uring) enter(timeout time.Duration) {
 	}
 	if mayWait && u.ring.pending() == 0 {
 		count(&u.stats.Waits, 1)
-		u.trim(u.lent.n)
+		if !u.ring.overflown() { // what is lent is empty: no completion says otherwise
+			u.trim(u.lent.n)
+		}
 		usable(u.ring.sleep(timeout))
 		u.slept = true
 	}
@@ -347,6 +349,7 @@ func (u *uring) poll(s Socket, r *record, k kind, events uint32) bool {
 // tell reports what a step of a carried stream came to.
 func (u *uring) tell(s Socket, r, to *record, m moved) {
 	if m.sent > 0 {
+		count(&u.stats.Spliced, m.sent)
 		u.report(to, Sent, int32(m.sent), false, noBuffer)
 	}
 	if m.sink != 0 {
@@ -367,7 +370,7 @@ func (u *uring) tell(s Socket, r, to *record, m moved) {
 // stepClose cancels what is in flight and closes the descriptor once nothing is: a pending operation holds the file
 // open, and would work on a stranger's if the number were used again.
 func (u *uring) stepClose(s Socket, r *record) bool {
-	u.part(&u.bulk, s)
+	u.sever(&u.bulk, s)
 	for k := kindAccept; k <= kindPollOut; k++ {
 		if in := k.inFlight(); r.state&(in|in<<cancelShift) == in && !u.cancel(s, r, k) {
 			return false

@@ -4,6 +4,7 @@ package relay
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -308,5 +309,81 @@ func (f *front) settle() {
 			return
 		}
 		last = n
+	}
+}
+
+// TestTD5BulkIsSplicedAndKeepsEveryByte has streams that turn from small to bulk and back, some with readers that pause.
+func TestTD5BulkIsSplicedAndKeepsEveryByte(t *testing.T) {
+	for _, name := range []string{"epoll", "uring"} {
+		t.Run(name, func(t *testing.T) {
+			c := newLooped(t, 2, name, engine.Options{})
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			back := listen(t)
+			f := newFront(t, c, Options{}, sock.AddrPort(back.Addr()))
+			var wg sync.WaitGroup
+			stream := func(from, to *net.TCPConn, n uint64) {
+				sum := make(chan [32]byte, 1)
+				wg.Go(func() { sum <- swell(from, rand.New(rand.NewPCG(seed, n))) })
+				wg.Go(func() {
+					got, err := sip(to, rand.New(rand.NewPCG(seed, n+1000)))
+					if want := <-sum; err != nil || got != want {
+						t.Errorf("stream %d: %v, bytes differ: %v", n, err, got != want)
+					}
+				})
+			}
+			for i := range uint64(6) {
+				client, err := net.DialTCP("tcp4", nil, f.addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer client.Close()
+				server := accept(t, back)
+				stream(client, server, 2*i)
+				stream(server, client, 2*i+1)
+			}
+			wg.Wait()
+			var spliced uint64
+			for _, l := range c.loops {
+				spliced += l.engine.Stats().Spliced.Load()
+			}
+			t.Logf("%d MiB spliced", spliced>>20)
+			if spliced < 20<<20 {
+				t.Errorf("%d bytes spliced: it was copied", spliced)
+			}
+		})
+	}
+}
+
+// swell writes small and large things by turns, then FIN, and gives their hash.
+func swell(c *net.TCPConn, rng *rand.Rand) [32]byte {
+	h := sha256.New()
+	buf := make([]byte, 2<<20)
+	for range 6 {
+		for range rng.IntN(30) {
+			n := 1 + rng.IntN(200)
+			fill(buf[:n], rng)
+			h.Write(buf[:n])
+			c.Write(buf[:n])
+			if rng.IntN(10) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		n := len(buf) - rng.IntN(1000)
+		fill(buf[:n], rng)
+		h.Write(buf[:n])
+		c.Write(buf[:n])
+	}
+	c.CloseWrite()
+	return [32]byte(h.Sum(nil))
+}
+
+func fill(b []byte, rng *rand.Rand) {
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, rng.Uint64())
+		b = b[8:]
+	}
+	for i := range b {
+		b[i] = byte(rng.Uint32())
 	}
 }
