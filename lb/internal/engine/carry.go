@@ -18,12 +18,13 @@ import (
 // A splice into the pipe is tried only when the pipe is empty: then EAGAIN means that the socket has nothing, and not that
 // the pipe is full; and the source is left alone while the sink is blocked.
 type carrying struct {
-	sink   Socket
-	pipe   pipe
-	held   bool // pipe is borrowed
-	moving bool // settled
-	inside int  // bytes in the pipe
-	small  int  // small reads in a row
+	sink    Socket
+	pipe    pipe
+	held    bool // pipe is borrowed
+	moving  bool // settled
+	blocked bool // waits for the sink
+	inside  int  // bytes in the pipe
+	small   int  // small reads in a row
 }
 
 const (
@@ -44,6 +45,7 @@ type moved struct {
 // move takes one step: one splice in at most, and one out.
 func (p *pipes) move(from, to *record) (m moved) {
 	c := from.carry
+	c.blocked = false
 	if c.inside == 0 && from.ready&readable != 0 {
 		if !p.fill(from, &m) {
 			return m
@@ -68,6 +70,7 @@ func (p *pipes) move(from, to *record) (m moved) {
 		m.settled = true
 		return m
 	}
+	c.blocked = c.inside > 0 && to.ready&writable == 0
 	m.progress = c.inside == 0 && from.ready&readable != 0 || c.inside > 0 && to.ready&writable != 0
 	return m
 }
@@ -162,9 +165,13 @@ func (t *table) queued(s Socket) int {
 	return n
 }
 
-// nudge lets the stream that is carried into a socket go on.
+// nudge lets the stream that is carried into a socket go on, if that is what it waits for.
 func (t *table) nudge(r *record) {
-	if r.source != 0 {
-		t.mark(r.source-1, t.at(r.source-1))
+	if r.source == 0 {
+		return
+	}
+	if from := t.at(r.source - 1); from.carry.blocked {
+		from.carry.blocked = false
+		t.mark(r.source-1, from)
 	}
 }

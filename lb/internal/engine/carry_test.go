@@ -255,6 +255,11 @@ func TestTheEndOfOneWayLeavesTheOther(t *testing.T) {
 		if b.Queued(near) == 0 {
 			t.Fatal("nothing is on the way: the test tests nothing")
 		}
+		before := b.Stats().Turns.Load()
+		b.quiet()
+		if n := b.Stats().Turns.Load() - before; n > 10 {
+			t.Errorf("%d turns while both ways are blocked: it spins", n)
+		}
 		syscall.Shutdown(int(reader.Fd()), unix.SHUT_WR)
 		b.until(func(c Completion) bool { return take(c) && ends == 1 })
 		var got []byte

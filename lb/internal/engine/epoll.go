@@ -100,7 +100,7 @@ func (e *epoll) Stats() *Stats { return &e.stats }
 func (e *epoll) Wake()         { e.wake.wake() }
 
 func (e *epoll) Attach(fd int, owner uint32) Socket { return e.attach(fd, owner) }
-func (e *epoll) Accept(s Socket)                    { e.want(s, wantAccept, 0) }
+func (e *epoll) Accept(s Socket)                    { e.want(s, wantAccept|listens, 0) }
 func (e *epoll) Receive(s Socket)                   { e.want(s, wantReceive, 0) }
 func (e *epoll) Pause(s Socket)                     { e.want(s, 0, wantReceive|wantAccept) }
 func (e *epoll) Queued(s Socket) int                { return e.queued(s) }
@@ -214,28 +214,37 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 // bookkeeping. After one that slept it is the first choice, since the next will most likely sleep, too.
 func (e *epoll) wait(timeout time.Duration) int {
 	count(&e.stats.Turns, 1)
-	var n uintptr
-	var errno syscall.Errno
 	if !e.slept || timeout == 0 {
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
-	}
-	e.slept = errno == 0 && n == 0 && timeout != 0
-	if e.slept {
-		count(&e.stats.Waits, 1)
-		e.trim(0)
-		ms := -1
-		if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
-			ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
+		if n := waited(n, errno); n > 0 || timeout == 0 {
+			e.slept = false
+			return n
 		}
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), uintptr(ms), 0, 0)
 	}
-	if errno != 0 {
-		if errno != syscall.EINTR {
-			panic("engine: epoll_pwait: " + errno.Error())
-		}
+	e.slept = true
+	count(&e.stats.Waits, 1)
+	e.trim(0)
+	tidy := e.bulk.tidy(&timeout)
+	ms := -1
+	if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
+		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), uintptr(ms), 0, 0)
+	n := waited(r, errno)
+	if tidy && n == 0 {
+		e.bulk.close()
+	}
+	return n
+}
+
+func waited(n uintptr, errno syscall.Errno) int {
+	switch errno {
+	case 0:
+		return int(n)
+	case syscall.EINTR:
 		return 0
 	}
-	return int(n)
+	panic("engine: epoll_pwait: " + errno.Error())
 }
 
 // note takes what epoll says into the record.
@@ -272,7 +281,7 @@ func (e *epoll) step(s Socket, r *record) {
 	case r.state&wantClose != 0:
 		e.stepClose(s, r)
 		return
-	case r.state&(wantAccept|inAccept) != 0:
+	case r.state&listens != 0:
 		e.stepAccept(s, r)
 		return
 	case r.state&inConnect != 0:
@@ -308,6 +317,7 @@ func (e *epoll) stepCarry(s Socket, r *record) {
 	}
 	to := e.at(r.carry.sink)
 	if to.out.n > 0 { // what was received before goes first; its send nudges
+		r.carry.blocked = true
 		return
 	}
 	m := e.bulk.move(r, to)
@@ -348,7 +358,9 @@ func (e *epoll) stepClose(s Socket, r *record) {
 
 func (e *epoll) stepAccept(s Socket, r *record) {
 	if r.state&wantAccept == 0 {
-		e.unwatch(s, r)
+		if r.state&inAccept != 0 {
+			e.unwatch(s, r)
+		}
 		return
 	}
 	if r.state&inAccept == 0 {

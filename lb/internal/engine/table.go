@@ -11,6 +11,7 @@ const (
 	wantAccept  state = 1 << iota // connections
 	wantReceive                   // bytes
 	wantClose
+	listens // it is a listener, whether it accepts now or not
 	abort   // close with RST
 	failed  // a send failed: nothing more is sent
 	ended   // the stream has ended or failed: nothing more is received

@@ -90,7 +90,7 @@ func (u *uring) Stats() *Stats { return &u.stats }
 func (u *uring) Wake()         { u.wake.wake() }
 
 func (u *uring) Attach(fd int, owner uint32) Socket { return u.attach(fd, owner) }
-func (u *uring) Accept(s Socket)                    { u.want(s, wantAccept, 0) }
+func (u *uring) Accept(s Socket)                    { u.want(s, wantAccept|listens, 0) }
 func (u *uring) Receive(s Socket)                   { u.want(s, wantReceive, 0) }
 func (u *uring) Pause(s Socket)                     { u.want(s, 0, wantReceive|wantAccept) }
 func (u *uring) Queued(s Socket) int                { return u.queued(s) }
@@ -176,8 +176,11 @@ func (u *uring) enter(timeout time.Duration) {
 		if !u.ring.overflown() { // what is lent is empty: no completion says otherwise
 			u.trim(u.lent.n)
 		}
+		tidy := u.bulk.tidy(&timeout)
 		usable(u.ring.sleep(timeout))
-		u.slept = true
+		if u.slept = true; tidy && u.ring.pending() == 0 {
+			u.bulk.close()
+		}
 	}
 }
 
@@ -312,6 +315,7 @@ func (u *uring) stepCarry(s Socket, r *record) bool {
 	c := r.carry
 	to := u.at(c.sink)
 	if to.out.n > 0 || to.state&inSend != 0 { // what was received before goes first; its send nudges
+		c.blocked = true
 		return true
 	}
 	if !c.moving {
@@ -324,7 +328,7 @@ func (u *uring) stepCarry(s Socket, r *record) bool {
 	case r.carry == nil || m.sink != 0:
 	case m.progress:
 		u.again = append(u.again, s)
-	case c.inside > 0 && to.ready&writable == 0:
+	case c.blocked:
 		return u.poll(c.sink, to, kindPollOut, unix.POLLOUT)
 	case c.inside == 0 && r.ready&readable == 0:
 		return u.poll(s, r, kindPollIn, unix.POLLIN|unix.POLLRDHUP)
