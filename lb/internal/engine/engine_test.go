@@ -352,3 +352,41 @@ func TestEndOfStreamComesAfterItsBytes(t *testing.T) {
 		}
 	})
 }
+
+// TestE2StaleEventsReachNobody makes up what the kernel would say about a socket that is done with: its record has a new
+// owner.
+func TestE2StaleEventsReachNobody(t *testing.T) {
+	eachEngine(t, Options{}, func(t *testing.T, b *bench) {
+		old, owner, peer := b.pair()
+		closeFD(peer)
+		b.closed(old, owner)
+		s, _, peer := b.pair()
+		defer closeFD(peer)
+		if s != old {
+			t.Fatal("the record is not used again: the test tests nothing")
+		}
+		b.Receive(s)
+		b.Turn(0)
+		switch e := b.Engine.(type) {
+		case *uring:
+			gen := e.at(s).gen - 1
+			for k := kindAccept; k <= kindCancel; k++ {
+				e.complete(cqe{userData: k.data(s, gen), res: -int32(syscall.ECONNRESET)})
+			}
+			if e.at(s).state&inReceive == 0 || len(e.out) > 0 {
+				t.Errorf("state %b, completions %v", e.at(s).state, e.out)
+			}
+		case *epoll:
+			ready := e.at(s).ready
+			e.happened(&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLHUP, Fd: int32(s), Pad: int32(e.at(s).gen - 1)})
+			if e.at(s).ready != ready || len(e.out) > 0 {
+				t.Errorf("ready %b, completions %v", e.at(s).ready, e.out)
+			}
+		}
+		if b.Stats().Stale.Load() == 0 {
+			t.Error("not counted")
+		}
+		b.quiet()
+		b.closed(s, b.next)
+	})
+}

@@ -192,22 +192,26 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 		timeout = 0
 	}
 	for i := range e.wait(timeout) {
-		ev := &e.events[i]
-		if ev.Fd == wakeSlot {
-			e.wake.drain()
-			continue
-		}
-		s := Socket(ev.Fd)
-		r := e.at(s)
-		if r.gen != uint32(ev.Pad) {
-			count(&e.stats.Stale, 1)
-			continue
-		}
-		r.note(ev.Events)
-		e.step(s, r)
+		e.happened(&e.events[i])
 	}
 	count(&e.stats.Completions, len(e.out))
 	return e.out
+}
+
+// happened takes one event.
+func (e *epoll) happened(ev *unix.EpollEvent) {
+	if ev.Fd == wakeSlot {
+		e.wake.drain()
+		return
+	}
+	s := Socket(ev.Fd)
+	r := e.at(s)
+	if r.gen != uint32(ev.Pad) {
+		count(&e.stats.Stale, 1)
+		return
+	}
+	r.note(ev.Events)
+	e.step(s, r)
 }
 
 // wait looks for events, and sleeps for them only if there are none: a call that may sleep costs the runtime's
@@ -316,6 +320,9 @@ func (e *epoll) stepCarry(s Socket, r *record) {
 		return
 	}
 	to := e.at(r.carry.sink)
+	if to.state&(wantClose|failed) != 0 { // the end of both is near
+		return
+	}
 	if to.out.n > 0 { // what was received before goes first; its send nudges
 		r.carry.blocked = true
 		return

@@ -314,6 +314,9 @@ func (u *uring) stepCarry(s Socket, r *record) bool {
 	}
 	c := r.carry
 	to := u.at(c.sink)
+	if to.state&(wantClose|failed) != 0 { // the end of both is near
+		return true
+	}
 	if to.out.n > 0 || to.state&inSend != 0 { // what was received before goes first; its send nudges
 		c.blocked = true
 		return true

@@ -18,8 +18,9 @@ type accepting struct {
 	failed  func(reason string)
 	backoff time.Duration
 	paused  bool
-	slot    int32 // its timer
-	index   int   // in loop.listeners
+	local   netip.AddrPort // what every client connected to; the zero value if each may have asked another address
+	slot    int32          // its timer
+	index   int            // in loop.listeners
 	done    chan<- struct{}
 }
 
@@ -37,6 +38,9 @@ func (l *loop) listen(a *accepting, fd int) {
 		l.listeners = append(l.listeners, nil)
 	}
 	l.listeners[a.index] = a
+	if local := sock.LocalAddr(fd); !local.Addr().IsUnspecified() {
+		a.local = local
+	}
 	a.socket = l.engine.Attach(fd, ownerListener|uint32(a.index))
 	l.engine.Accept(a.socket)
 }
@@ -111,7 +115,11 @@ func (a *accepting) accepted(l *loop, fd int) {
 		a.backoff = backoffMin
 	}
 	to := l.place()
-	s, d := a.serve(peer, sock.LocalAddr(fd), to.number)
+	local := a.local
+	if !local.IsValid() {
+		local = sock.LocalAddr(fd)
+	}
+	s, d := a.serve(peer, local, to.number)
 	if s == nil {
 		closeAborted(fd)
 		return
