@@ -39,9 +39,10 @@ func mapBuffers(n, size int) (*buffers, error) {
 	return p, nil
 }
 
-// trim gives the memory of a peak back to the system, once no buffer holds bytes. lent are in the kernel's hands, empty.
-func (p *buffers) trim(lent int) {
-	if n := len(p.next); p.left+lent < n || p.low > n*3/4 {
+// trim gives memory back to the system, if no buffer holds bytes and more than spare of them have done so since the last
+// time. lent are in the kernel's hands, empty.
+func (p *buffers) trim(lent, spare int) {
+	if n := len(p.next); p.left+lent < n || n-p.low <= spare {
 		return
 	}
 	_ = unix.Madvise(p.mem, unix.MADV_DONTNEED)

@@ -227,16 +227,19 @@ func (e *epoll) wait(timeout time.Duration) int {
 	}
 	e.slept = true
 	count(&e.stats.Waits, 1)
-	e.trim(0)
-	tidy := e.bulk.tidy(&timeout)
+	idle := e.bulk.unused() || e.low < len(e.next)
+	if idle {
+		bound(&timeout)
+	}
 	ms := -1
 	if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
 		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
 	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), uintptr(ms), 0, 0)
 	n := waited(r, errno)
-	if tidy && n == 0 {
+	if idle && n == 0 {
 		e.bulk.close()
+		e.trim(0, 0)
 	}
 	return n
 }

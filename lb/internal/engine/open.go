@@ -2,7 +2,10 @@
 
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Open makes the named engine, "uring" or "epoll". The calling goroutine must be locked to its thread and stay so: the
 // engine belongs to that thread.
@@ -15,4 +18,13 @@ func Open(name string, o Options) (Engine, error) {
 		return openEpoll(o)
 	}
 	return nil, fmt.Errorf("engine %q: not known", name)
+}
+
+// kept is how long an engine in which nothing happens keeps pipes and memory that it could give back.
+const kept = time.Second
+
+func bound(timeout *time.Duration) {
+	if *timeout < 0 || *timeout > kept {
+		*timeout = kept
+	}
 }

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,9 +23,8 @@ type pipes struct {
 
 const (
 	pipeSize  = 256 << 10
-	idlePipes = 16          // kept; more are closed as they come back
-	pipesKept = time.Second // by a loop in which nothing happens
-	mostPipes = 64          // lent at a time: a blocked stream keeps what is in its pipe, and two descriptors
+	idlePipes = 16 // kept; more are closed as they come back
+	mostPipes = 64 // lent at a time: a blocked stream keeps what is in its pipe, and two descriptors
 )
 
 func newPipe() (pipe, syscall.Errno) {
@@ -70,16 +68,8 @@ func (p *pipes) giveBack(q pipe, empty bool) {
 	p.idle = append(p.idle, q)
 }
 
-// tidy tells whether idle pipes are to be closed if nothing happens for timeout, which it bounds for that.
-func (p *pipes) tidy(timeout *time.Duration) bool {
-	if p.out > 0 || len(p.idle) == 0 {
-		return false
-	}
-	if *timeout < 0 || *timeout > pipesKept {
-		*timeout = pipesKept
-	}
-	return true
-}
+// unused tells whether all pipes are idle, and there are some.
+func (p *pipes) unused() bool { return p.out == 0 && len(p.idle) > 0 }
 
 // close closes the idle pipes.
 func (p *pipes) close() {

@@ -173,15 +173,29 @@ func (u *uring) enter(timeout time.Duration) {
 	}
 	if mayWait && u.ring.pending() == 0 {
 		count(&u.stats.Waits, 1)
-		if !u.ring.overflown() { // what is lent is empty: no completion says otherwise
-			u.trim(u.lent.n)
-		}
-		tidy := u.bulk.tidy(&timeout)
+		idle := u.idle(&timeout)
 		usable(u.ring.sleep(timeout))
-		if u.slept = true; tidy && u.ring.pending() == 0 {
-			u.bulk.close()
-		}
+		u.slept = true
+		u.tidy(idle)
 	}
+}
+
+// idle tells whether there is something to tidy up if nothing happens for timeout, which it bounds for that.
+func (u *uring) idle(timeout *time.Duration) bool {
+	if !u.bulk.unused() && len(u.next)-u.low <= len(u.lent.entries) {
+		return false
+	}
+	bound(timeout)
+	return true
+}
+
+// tidy gives back what is not needed, if nothing has happened.
+func (u *uring) tidy(idle bool) {
+	if !idle || u.ring.pending() > 0 || u.ring.overflown() { // a buffer that is lent may hold bytes
+		return
+	}
+	u.bulk.close()
+	u.trim(u.lent.n, len(u.lent.entries))
 }
 
 // usable tells an enter that could not do all now from one that can never work.
