@@ -140,8 +140,7 @@ func (l *loop) complete(c *engine.Completion) {
 	}
 }
 
-// expire is called when the timer of a slot fires: slots of listeners are those above the sessions' in the wheel's order
-// of birth, so each says itself what it is.
+// expire is called when the timer of a slot fires.
 func (l *loop) expire(slot int32) {
 	k := l.at(slot)
 	if k.listener != nil {

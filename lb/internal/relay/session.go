@@ -5,8 +5,10 @@
 //	s.Run(client, director) // returns when both sockets are closed
 //
 // The model: a Director (the owner of policy) names an address for each connect attempt and is told what became of it;
-// the relay owns both sockets from Run to its return. This file set is the portable twin: one goroutine for each
-// direction and buffers borrowed only while bytes are in flight. It is the reference for every faster engine.
+// the relay owns both sockets until Done. There are two twins. Loops carry sessions on threads of their own, by the
+// completions of lb/internal/engine, and accept them, too; a session is a slot in a slab there. The portable one, Run, has
+// a goroutine for each direction and buffers borrowed only while bytes are in flight; it is the reference, and the tests
+// hold for both.
 //
 // Invariants:
 //
