@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +34,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/pool"
 )
@@ -56,7 +56,8 @@ type Server struct {
 	log     *slog.Logger
 	born    time.Time
 	slots   int
-	engine  string
+	engine  string       // how TCP is carried
+	loops   *relay.Loops // nil is the portable relay
 	ids     atomic.Uint64
 	metrics *admin.Metrics
 	admin   *admin.Server
@@ -98,9 +99,9 @@ func Run(ctx context.Context, conf *config.Config, o RunOptions) error {
 }
 
 func newServer(conf *config.Config, o RunOptions) (*Server, error) {
-	s := &Server{conf: conf, opts: o, log: o.Log, born: time.Now(), engine: "portable", slots: conf.Relay.Loops}
+	s := &Server{conf: conf, opts: o, log: o.Log, born: time.Now(), slots: conf.Relay.Loops}
 	if s.slots == 0 {
-		s.slots = runtime.GOMAXPROCS(0)
+		s.slots = cores
 	}
 	s.metrics = admin.NewMetrics(s.sample)
 	watcher, err := dnswatch.New(dnswatch.Options{
@@ -132,8 +133,11 @@ func resolvers(conf []config.Resolver) []dnswatch.ResolverConfig {
 	return list
 }
 
-// open makes everything that can fail: pools, sockets, the admin server, subscriptions.
+// open makes everything that can fail: loops, pools, sockets, the admin server, subscriptions.
 func (s *Server) open(ctx context.Context) error {
+	if err := s.openEngine(); err != nil {
+		return err
+	}
 	byName := make(map[string]*livePool)
 	for _, c := range s.conf.Pools {
 		p, err := newLivePool(c, s.slots, s.reclaimer, s.hub, s.log)
@@ -152,7 +156,7 @@ func (s *Server) open(ctx context.Context) error {
 		for _, at := range c.Listen {
 			l := &listener{
 				name: c.Name, conf: c, pool: byName[c.Pool], log: s.log, access: s.conf.Log.Access != "off",
-				slots: s.slots, ids: &s.ids, limit: bound, live: newRegistry(s.slots),
+				slots: s.slots, ids: &s.ids, limit: bound, live: newRegistry(s.slots), loops: s.loops,
 			}
 			if err := l.open(ctx, at); err != nil {
 				errs = append(errs, err)
@@ -310,6 +314,9 @@ func (s *Server) abandon() {
 
 // release ends what sessions need no more: names, checks, tables.
 func (s *Server) release() {
+	if s.loops != nil {
+		s.loops.Close()
+	}
 	for _, p := range s.pools {
 		p.close()
 	}

@@ -39,9 +39,11 @@ type listener struct {
 	rejected counts[string] // refused at a limit
 	dropped  counts[string] // datagrams
 
-	acceptor *relay.Acceptor  // tcp
-	packets  *sock.PacketConn // udp, until flows is made
-	flows    *flow.Table      // udp
+	loops    *relay.Loops        // nil is the portable relay
+	looped   *relay.LoopAcceptor // tcp, on loops
+	acceptor *relay.Acceptor     // tcp, portable
+	packets  *sock.PacketConn    // udp, until flows is made
+	flows    *flow.Table         // udp
 
 	accepting sync.WaitGroup // the loop that takes clients
 	serving   sync.WaitGroup // the sessions
@@ -62,7 +64,14 @@ func (l *listener) open(ctx context.Context, at config.Endpoint) error {
 	if err != nil {
 		return fmt.Errorf("listener %s: %w", l.name, err)
 	}
-	l.acceptor, l.addr = relay.NewAcceptor(ln), sock.AddrPort(ln.Addr())
+	l.addr = sock.AddrPort(ln.Addr())
+	if l.loops == nil {
+		l.acceptor = relay.NewAcceptor(ln)
+		return nil
+	}
+	if l.looped, err = l.loops.Acceptor(ln); err != nil {
+		return fmt.Errorf("listener %s: %w", l.name, err)
+	}
 	return nil
 }
 
@@ -71,6 +80,10 @@ func (l *listener) start() {
 	if l.proto == "udp" {
 		l.flows = flow.NewTable(l.packets, flow.Options{IdleTimeout: l.conf.UDPIdleTimeout}, l.openFlow, func(reason string) { l.dropped.add(reason) })
 		l.accepting.Go(l.flows.Run)
+		return
+	}
+	if l.looped != nil {
+		l.looped.Run(l.serveLooped, l.acceptFailed)
 		return
 	}
 	l.accepting.Go(func() { l.acceptor.Run(l.serve, l.acceptFailed) })
@@ -96,31 +109,56 @@ func (l *listener) depart() {
 	l.limit.give()
 }
 
-func (l *listener) trip(client, local netip.AddrPort) trip {
-	return trip{listener: l, slot: int(l.turn.Add(1) % uint64(l.slots)), client: client, local: local, born: time.Now()}
+// nextSlot is the slot of a session that no loop carries.
+func (l *listener) nextSlot() int { return int(l.turn.Add(1) % uint64(l.slots)) }
+
+func (l *listener) trip(client, local netip.AddrPort, slot int) trip {
+	return trip{listener: l, slot: slot, client: client, local: local, born: time.Now()}
 }
 
 // serve takes over an accepted connection. It does not block.
 func (l *listener) serve(c *net.TCPConn) {
-	s := &tcpSession{trip: l.trip(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()))}
+	s := l.welcome(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()), l.nextSlot())
+	if s == nil {
+		sock.Abort(c)
+		return
+	}
+	go s.Run(c, s)
+}
+
+// serveLooped says what carries a connection that a loop has accepted; nil refuses it.
+func (l *listener) serveLooped(client, local netip.AddrPort, carrier int) (*relay.Session, relay.Director) {
+	s := l.welcome(client, local, carrier)
+	if s == nil {
+		return nil, nil
+	}
+	return &s.Session, s
+}
+
+// welcome admits a session; nil means that its client is to be refused.
+func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
+	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.begin()
 	if !l.admit() {
-		sock.Abort(c)
 		l.rejected.add("max_conns")
 		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
-		return
+		return nil
 	}
 	s.Options = relay.Options{
 		ConnectTimeout: l.pool.conf.ConnectTimeout, IdleTimeout: l.conf.IdleTimeout, HalfCloseTimeout: l.conf.HalfCloseTimeout,
 	}
+	l.serving.Add(1)        // until Done
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
-	l.serving.Go(func() { s.Run(c, s) })
+	return s
 }
 
 // stop takes no new sessions: when it returns, every session is registered. Those that live go on.
 func (l *listener) stop() {
-	if l.acceptor != nil {
+	switch {
+	case l.acceptor != nil:
 		l.acceptor.Close()
+	case l.looped != nil:
+		l.looped.Close()
 	}
 	if l.flows != nil {
 		l.flows.Stop()

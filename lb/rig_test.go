@@ -2,6 +2,7 @@ package lb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -173,6 +175,9 @@ type rig struct {
 	done   chan error
 }
 
+// engine is what the tests run on: EBB_TEST_ENGINE, or the best that works here.
+func engine() string { return cmp.Or(os.Getenv("EBB_TEST_ENGINE"), "auto") }
+
 // newRig makes a config with one TCP listener and one pool without backends; start runs it.
 func newRig(t testing.TB) *rig {
 	t.Helper()
@@ -186,7 +191,7 @@ func newRig(t testing.TB) *rig {
 		conf: &config.Config{
 			Admin:           config.Admin{Listen: "127.0.0.1:0"},
 			Log:             config.Log{Access: "close"},
-			Relay:           config.Relay{Loops: 2},
+			Relay:           config.Relay{Engine: engine(), Loops: 2},
 			ShutdownTimeout: patience,
 			Resolvers: []config.Resolver{{
 				Name: "default", Servers: []string{"udp://" + dns.Addr()}, AttemptTimeout: time.Second, Attempts: 1, Deadline: time.Second, EDNSSize: 1232,

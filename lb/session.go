@@ -207,4 +207,5 @@ func (s *tcpSession) Done(w end.Word) {
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())
 	l.depart()
+	l.serving.Done()
 }

@@ -407,10 +407,7 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 			r.pool().On = tc.policy
 			r.serve()
 			l := r.server.listeners[0]
-			s := &tcpSession{trip: l.trip(netip.AddrPort{}, netip.AddrPort{})}
-			s.begin()
-			l.admit()
-			l.live.enter(s.slot, s)
+			s := l.welcome(netip.AddrPort{}, netip.AddrPort{}, 0)
 			first, _ := s.Next()
 			for first.Addr().String() != "127.0.0.2" { // whose turn it is does not matter here
 				s.release(pool.OutcomeNeutral, end.Internal)
@@ -556,7 +553,7 @@ func TestACutConnectIsCountedByItsCause(t *testing.T) {
 	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
 	r.serve()
 	l := r.server.listeners[0]
-	s := l.trip(netip.AddrPort{}, netip.AddrPort{})
+	s := l.trip(netip.AddrPort{}, netip.AddrPort{}, 0)
 	s.begin()
 	addr, _ := s.Next()
 	s.Failed(context.Canceled)

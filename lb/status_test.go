@@ -40,7 +40,7 @@ func TestStatusDescribesEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Version != "test" || s.Engine != "portable" || s.Loops != 2 || s.PID == 0 || s.Uptime <= 0 || !s.Ready || s.Stopping || len(s.Reasons) != 0 {
+	if s.Version != "test" || s.Engine != r.server.engine || s.Engine == "" || s.Loops != 2 || s.PID == 0 || s.Uptime <= 0 || !s.Ready || s.Stopping || len(s.Reasons) != 0 {
 		t.Errorf("%+v", s)
 	}
 	if len(s.Listeners) != 1 || s.Listeners[0] != (admin.Listener{Name: "front", Address: r.addr(), Protocol: "tcp", Pool: "db", Active: 1, Total: 1}) {

@@ -17,7 +17,7 @@ func (l *listener) openFlow(f *flow.Flow) flow.Director {
 	if !l.admit() {
 		return nil
 	}
-	return &udpFlow{trip: l.trip(f.Client, f.Local), Flow: f}
+	return &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
 }
 
 func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }

@@ -59,9 +59,9 @@ stream {
 			return withConfig(ctx, dir, "nginx", conf, "-p", dir, "-c")
 		}
 	}
-	ours := func(engine string) func(context.Context, string, string) (*process, error) {
+	ours := func(engine, loops string) func(context.Context, string, string) (*process, error) {
 		return func(ctx context.Context, listen, target string) (*process, error) {
-			return start(ctx, nil, ebb, "run", "--listen", "tcp://"+listen, "--to", target, "--engine", engine,
+			return start(ctx, nil, ebb, "run", "--listen", "tcp://"+listen, "--to", target, "--engine", engine, "--loops", loops,
 				"--admin", "off", "--access-log", "off", "--log-level", "error")
 		}
 	}
@@ -71,7 +71,11 @@ stream {
 		{name: "haproxy, 2 threads", start: haproxy(2)},
 		{name: "nginx, 1 worker", start: nginx(1)},
 		{name: "nginx, 2 workers", start: nginx(2)},
-		{name: "ebb, portable", ours: true, start: ours("portable")},
+		{name: "ebb, uring, 1 loop", ours: true, start: ours("uring", "1")},
+		{name: "ebb, uring, 2 loops", ours: true, start: ours("uring", "2")},
+		{name: "ebb, epoll, 1 loop", ours: true, start: ours("epoll", "1")},
+		{name: "ebb, epoll, 2 loops", ours: true, start: ours("epoll", "2")},
+		{name: "ebb, portable", ours: true, start: ours("portable", "auto")},
 	}
 }
 

@@ -32,7 +32,7 @@ type Log struct {
 
 // Relay says how bytes move.
 type Relay struct {
-	Engine string // auto, portable
+	Engine string // auto, uring, epoll, portable
 	Loops  int    // 0 is as many as there are cores
 }
 

@@ -35,7 +35,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"connect-timeout", "DURATION", "give up connecting to a peer after this", false}, "pool", "connect_timeout"},
 	{FlagDef{"idle-timeout", "DURATION", "end a session that moves nothing for this long, or off", false}, "listener", "idle_timeout"},
 	{FlagDef{"max-conns", "N", "sessions at a time for each listener, or off", false}, "listener", "max_conns"},
-	{FlagDef{"engine", "WORD", "how bytes move: auto or portable", false}, "relay", "engine"},
+	{FlagDef{"engine", "WORD", "how bytes move: auto, uring, epoll or portable", false}, "relay", "engine"},
 	{FlagDef{"loops", "N", "loops that move bytes, or auto for as many as there are cores", false}, "relay", "loops"},
 	{FlagDef{"proxy-out", "VERSION", notYet, false}, "pool", ""},
 	{FlagDef{"proxy-in", "CIDR", notYet, true}, "listener", ""},

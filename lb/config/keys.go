@@ -37,7 +37,7 @@ var logKeys = []key[Log]{
 }
 
 var relayKeys = []key[Relay]{
-	{name: "engine", read: func(r *Relay, v value) { v.word(&r.Engine, "auto portable", "uring epoll") }},
+	{name: "engine", read: func(r *Relay, v value) { v.word(&r.Engine, "auto uring epoll portable", "") }},
 	{name: "loops", read: func(r *Relay, v value) { v.int(&r.Loops, 1, 1024, "auto") }},
 }
 

@@ -326,7 +326,7 @@ func TestManyMistakesInOneRun(t *testing.T) {
 levl = "debug"
 format = "xml"
 [relay]
-engine = "epoll"
+engine = "kqueue"
 loops = 0
 [resolver.corp]
 servers = ["udp://10.0.0.1", "ftp://10.0.0.2"]
@@ -368,7 +368,7 @@ fall = 0
 		`:1: shutdown_timeout: found 30, expected a duration with its unit (ms, s, m, h), such as "30s"`,
 		`:3: log.levl: unknown key, did you mean "level"?`,
 		`:4: log.format: found "xml", expected "auto", "text" or "json"`,
-		`:6: relay.engine: found "epoll", not in this version, expected "auto" or "portable"`,
+		`:6: relay.engine: found "kqueue", expected "auto", "uring", "epoll" or "portable"`,
 		`:7: relay.loops: found 0, expected a whole number from 1 to 1024, or "auto"`,
 		`:9: resolver.corp.servers: found "ftp://10.0.0.2", expected ` + serverForms + `: the scheme is unknown`,
 		`:10: resolver.corp.deadline: found attempt_timeout 1s above deadline 500ms, expected at most as much`,

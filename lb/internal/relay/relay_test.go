@@ -55,7 +55,13 @@ func (d *director) Connected() bool {
 	return d.connected > d.unwanted
 }
 
-func (d *director) Done(w end.Word) { d.done <- w } // unbuffered twice over: a second Done hangs the test
+func (d *director) Done(w end.Word) {
+	select {
+	case d.done <- w:
+	default:
+		panic("done twice")
+	}
+}
 
 // rig is one session between a client socket and a backend socket, both in the test's hands.
 type rig struct {
@@ -99,13 +105,12 @@ func dialTo(t *testing.T, ln *net.TCPListener) *net.TCPConn {
 }
 
 // newRig starts a session whose backend is reached after the addresses in before have been tried.
-func newRig(t *testing.T, o Options, before ...netip.AddrPort) *rig {
+func newRig(t *testing.T, c carrier, o Options, before ...netip.AddrPort) *rig {
 	t.Helper()
 	front, back := listen(t), listen(t)
-	d := &director{addrs: append(before, sock.AddrPort(back.Addr())), done: make(chan end.Word)}
+	d := &director{addrs: append(before, sock.AddrPort(back.Addr())), done: make(chan end.Word, 1)}
 	r := &rig{t: t, session: &Session{Options: o}, director: d, client: dialTo(t, front)}
-	c := accept(t, front)
-	go r.session.Run(c, d)
+	c.serve(t, front, func() (*Session, Director) { return r.session, d })
 	r.backend = accept(t, back)
 	return r
 }
@@ -139,171 +144,195 @@ func random(n int) []byte {
 }
 
 func TestTD1BothDirectionsAtOnceKeepEveryByte(t *testing.T) {
-	r := newRig(t, Options{})
-	up, down := random(8<<20), random(8<<20)
-	var wg sync.WaitGroup
-	wg.Go(func() { r.client.Write(up); r.client.CloseWrite() })
-	wg.Go(func() { r.backend.Write(down); r.backend.CloseWrite() })
-	var gotUp, gotDown []byte
-	wg.Go(func() { gotUp = readAll(t, r.backend) })
-	gotDown = readAll(t, r.client)
-	wg.Wait()
-	if sha256.Sum256(gotUp) != sha256.Sum256(up) || sha256.Sum256(gotDown) != sha256.Sum256(down) {
-		t.Fatal("bytes differ")
-	}
-	select {
-	case w := <-r.director.done:
-		if w != end.ClientFIN && w != end.ServerFIN {
-			t.Fatalf("end = %v", w)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		up, down := random(8<<20), random(8<<20)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.client.Write(up); r.client.CloseWrite() })
+		wg.Go(func() { r.backend.Write(down); r.backend.CloseWrite() })
+		var gotUp, gotDown []byte
+		wg.Go(func() { gotUp = readAll(t, r.backend) })
+		gotDown = readAll(t, r.client)
+		wg.Wait()
+		if sha256.Sum256(gotUp) != sha256.Sum256(up) || sha256.Sum256(gotDown) != sha256.Sum256(down) {
+			t.Fatal("bytes differ")
 		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("the session did not end")
-	}
-	if in, out := r.session.In.Load(), r.session.Out.Load(); in != int64(len(up)) || out != int64(len(down)) {
-		t.Fatalf("counted %d in, %d out", in, out)
-	}
+		select {
+		case w := <-r.director.done:
+			if w != end.ClientFIN && w != end.ServerFIN {
+				t.Fatalf("end = %v", w)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("the session did not end")
+		}
+		if in, out := r.session.In.Load(), r.session.Out.Load(); in != int64(len(up)) || out != int64(len(down)) {
+			t.Fatalf("counted %d in, %d out", in, out)
+		}
+	})
 }
 
 func TestHC1ClientFinishesFirst(t *testing.T) {
-	r := newRig(t, Options{})
-	r.client.Write([]byte("question"))
-	r.client.CloseWrite()
-	if got := readAll(t, r.backend); string(got) != "question" {
-		t.Fatalf("backend got %q", got)
-	}
-	answer := random(10 << 20)
-	go func() { r.backend.Write(answer); r.backend.Close() }()
-	if got := readAll(t, r.client); !bytes.Equal(got, answer) {
-		t.Fatal("the answer was cut")
-	}
-	r.end(end.ClientFIN)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		r.client.Write([]byte("question"))
+		r.client.CloseWrite()
+		if got := readAll(t, r.backend); string(got) != "question" {
+			t.Fatalf("backend got %q", got)
+		}
+		answer := random(10 << 20)
+		go func() { r.backend.Write(answer); r.backend.Close() }()
+		if got := readAll(t, r.client); !bytes.Equal(got, answer) {
+			t.Fatal("the answer was cut")
+		}
+		r.end(end.ClientFIN)
+	})
 }
 
 func TestHC2BackendFinishesFirst(t *testing.T) {
-	r := newRig(t, Options{})
-	r.backend.CloseWrite()
-	if got := readAll(t, r.client); len(got) != 0 {
-		t.Fatalf("client got %q", got)
-	}
-	body := random(10 << 20)
-	go func() { r.client.Write(body); r.client.Close() }()
-	if got := readAll(t, r.backend); !bytes.Equal(got, body) {
-		t.Fatal("the body was cut")
-	}
-	r.end(end.ServerFIN)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		r.backend.CloseWrite()
+		if got := readAll(t, r.client); len(got) != 0 {
+			t.Fatalf("client got %q", got)
+		}
+		body := random(10 << 20)
+		go func() { r.client.Write(body); r.client.Close() }()
+		if got := readAll(t, r.backend); !bytes.Equal(got, body) {
+			t.Fatal("the body was cut")
+		}
+		r.end(end.ServerFIN)
+	})
 }
 
 func TestHC5BackendAbortReachesTheClientAsAbort(t *testing.T) {
-	r := newRig(t, Options{})
-	r.backend.Write(random(100 << 10))
-	io.ReadFull(r.client, make([]byte, 100<<10))
-	sock.Abort(r.backend)
-	r.client.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := r.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("client read: %v, want a reset", err)
-	}
-	r.end(end.ServerReset)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		r.backend.Write(random(100 << 10))
+		io.ReadFull(r.client, make([]byte, 100<<10))
+		sock.Abort(r.backend)
+		r.client.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := r.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("client read: %v, want a reset", err)
+		}
+		r.end(end.ServerReset)
+	})
 }
 
 func TestHC6ClientAbortReachesTheBackendAsAbort(t *testing.T) {
-	r := newRig(t, Options{})
-	sock.Abort(r.client)
-	r.backend.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := r.backend.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("backend read: %v, want a reset", err)
-	}
-	r.end(end.ClientReset)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		sock.Abort(r.client)
+		r.backend.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := r.backend.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("backend read: %v, want a reset", err)
+		}
+		r.end(end.ClientReset)
+	})
 }
 
 func TestHC7HalfCloseTimeout(t *testing.T) {
-	r := newRig(t, Options{HalfCloseTimeout: 50 * time.Millisecond, IdleTimeout: time.Hour})
-	r.client.CloseWrite()
-	r.end(end.HalfCloseTimeout)
-	if got := readAll(t, r.client); len(got) != 0 {
-		t.Fatalf("client got %q", got)
-	}
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{HalfCloseTimeout: 50 * time.Millisecond, IdleTimeout: time.Hour})
+		r.client.CloseWrite()
+		r.end(end.HalfCloseTimeout)
+		if got := readAll(t, r.client); len(got) != 0 {
+			t.Fatalf("client got %q", got)
+		}
+	})
 }
 
 func TestTO2IdleEnds(t *testing.T) {
-	r := newRig(t, Options{IdleTimeout: 50 * time.Millisecond})
-	r.end(end.Idle)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{IdleTimeout: 50 * time.Millisecond})
+		r.end(end.Idle)
+	})
 }
 
 func TestTO4OneDirectionKeepsTheSession(t *testing.T) {
-	const idle = 400 * time.Millisecond
-	r := newRig(t, Options{IdleTimeout: idle})
-	tick := time.NewTicker(idle / 8)
-	defer tick.Stop()
-	for start := time.Now(); time.Since(start) < 3*idle; <-tick.C {
-		if _, err := r.client.Write([]byte{1}); err != nil {
-			t.Fatal(err)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		const idle = 400 * time.Millisecond
+		r := newRig(t, c, Options{IdleTimeout: idle})
+		tick := time.NewTicker(idle / 8)
+		defer tick.Stop()
+		for start := time.Now(); time.Since(start) < 3*idle; <-tick.C {
+			if _, err := r.client.Write([]byte{1}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(r.backend, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := io.ReadFull(r.backend, make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.client.Close()
-	readAll(t, r.backend)
-	r.backend.Close()
-	r.end(end.ClientFIN)
+		r.client.Close()
+		readAll(t, r.backend)
+		r.backend.Close()
+		r.end(end.ClientFIN)
+	})
 }
 
 func TestRH1RefusedAttemptsGoOn(t *testing.T) {
-	shut := listen(t)
-	refused := sock.AddrPort(shut.Addr())
-	shut.Close()
-	r := newRig(t, Options{ConnectTimeout: time.Second}, refused, refused)
-	r.client.Write([]byte("x"))
-	r.client.CloseWrite()
-	if got := readAll(t, r.backend); string(got) != "x" {
-		t.Fatalf("backend got %q", got)
-	}
-	r.backend.Close()
-	r.end(end.ClientFIN)
-	if len(r.director.failed) != 2 || r.director.connected != 1 {
-		t.Fatalf("failed %v, connected %d", r.director.failed, r.director.connected)
-	}
-	for _, err := range r.director.failed {
-		if sock.Classify(err) != sock.Refused {
-			t.Fatalf("%v is not a refusal", err)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		shut := listen(t)
+		refused := sock.AddrPort(shut.Addr())
+		shut.Close()
+		r := newRig(t, c, Options{ConnectTimeout: time.Second}, refused, refused)
+		r.client.Write([]byte("x"))
+		r.client.CloseWrite()
+		if got := readAll(t, r.backend); string(got) != "x" {
+			t.Fatalf("backend got %q", got)
 		}
-	}
+		r.backend.Close()
+		r.end(end.ClientFIN)
+		if len(r.director.failed) != 2 || r.director.connected != 1 {
+			t.Fatalf("failed %v, connected %d", r.director.failed, r.director.connected)
+		}
+		for _, err := range r.director.failed {
+			if sock.Classify(err) != sock.Refused {
+				t.Fatalf("%v is not a refusal", err)
+			}
+		}
+	})
 }
 
 func TestNoPeerResetsTheClient(t *testing.T) {
-	front := listen(t)
-	client := dialTo(t, front)
-	d := &director{done: make(chan end.Word, 1)}
-	(&Session{}).Run(accept(t, front), d)
-	client.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("client read: %v, want a reset", err)
-	}
-	if w := <-d.done; w != end.NoPeer {
-		t.Fatalf("end = %v", w)
-	}
+	eachEngine(t, func(t *testing.T, c carrier) {
+		front := listen(t)
+		client := dialTo(t, front)
+		d := &director{done: make(chan end.Word, 1)}
+		c.serve(t, front, func() (*Session, Director) { return new(Session), d })
+		client.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("client read: %v, want a reset", err)
+		}
+		if w := <-d.done; w != end.NoPeer {
+			t.Fatalf("end = %v", w)
+		}
+	})
 }
 
 func TestKillEndsABlockedSessionOnce(t *testing.T) {
-	r := newRig(t, Options{})
-	go r.client.Write(random(32 << 20)) // until every buffer on the way is full
-	for r.session.In.Load() == 0 {
-		time.Sleep(time.Millisecond) // polls a counter: there is no event to wait for
-	}
-	r.session.Kill(end.Shutdown)
-	r.session.Kill(end.Idle)
-	r.end(end.Shutdown)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		go r.client.Write(random(32 << 20)) // until every buffer on the way is full
+		for r.session.In.Load() == 0 {
+			time.Sleep(time.Millisecond) // polls a counter: there is no event to wait for
+		}
+		r.session.Kill(end.Shutdown)
+		r.session.Kill(end.Idle)
+		r.end(end.Shutdown)
+	})
 }
 
 func TestTD9WriteThenCloseArrivesWhole(t *testing.T) {
-	r := newRig(t, Options{})
-	body := random(1 << 20)
-	go func() { r.client.Write(body); r.client.Close() }()
-	if got := readAll(t, r.backend); !bytes.Equal(got, body) {
-		t.Fatal("bytes were lost")
-	}
-	r.backend.Close()
-	r.end(end.ClientFIN)
+	eachEngine(t, func(t *testing.T, c carrier) {
+		r := newRig(t, c, Options{})
+		body := random(1 << 20)
+		go func() { r.client.Write(body); r.client.Close() }()
+		if got := readAll(t, r.backend); !bytes.Equal(got, body) {
+			t.Fatal("bytes were lost")
+		}
+		r.backend.Close()
+		r.end(end.ClientFIN)
+	})
 }
 
 func TestAcceptorBacksOffAndRecovers(t *testing.T) {
@@ -333,52 +362,51 @@ func (k *killer) Connected() bool {
 }
 
 func TestKillAroundTheConnectIsNotLost(t *testing.T) {
-	for range 200 {
+	eachEngine(t, func(t *testing.T, c carrier) {
+		for range 200 {
+			front, back := listen(t), listen(t)
+			dialTo(t, front)
+			d := &director{addrs: []netip.AddrPort{sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
+			s := new(Session)
+			c.serve(t, front, func() (*Session, Director) { return s, d })
+			s.Kill(end.Shutdown)
+			if w := <-d.done; w != end.Shutdown { // hangs if the cut was lost
+				t.Fatalf("end = %v", w)
+			}
+		}
 		front, back := listen(t), listen(t)
 		dialTo(t, front)
 		d := &director{addrs: []netip.AddrPort{sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
 		s := new(Session)
-		var wg sync.WaitGroup
-		wg.Go(func() { s.Run(accept(t, front), d) })
-		wg.Go(func() { s.Kill(end.Shutdown) })
-		wg.Wait() // hangs if the cut was lost
+		c.serve(t, front, func() (*Session, Director) { return s, &killer{d, s} })
 		if w := <-d.done; w != end.Shutdown {
 			t.Fatalf("end = %v", w)
 		}
-	}
-	front, back := listen(t), listen(t)
-	dialTo(t, front)
-	d := &director{addrs: []netip.AddrPort{sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
-	s := new(Session)
-	s.Run(accept(t, front), &killer{d, s})
-	if w := <-d.done; w != end.Shutdown {
-		t.Fatalf("end = %v", w)
-	}
+	})
 }
 
 func TestAPeerGivenUpAtTheConnectIsReplaced(t *testing.T) {
-	front, first, second := listen(t), listen(t), listen(t)
-	client := dialTo(t, front)
-	d := &director{
-		addrs:    []netip.AddrPort{sock.AddrPort(first.Addr()), sock.AddrPort(second.Addr())},
-		unwanted: 1, done: make(chan end.Word, 1),
-	}
-	s := new(Session)
-	var wg sync.WaitGroup
-	c := accept(t, front)
-	wg.Go(func() { s.Run(c, d) })
-	if b := readAll(t, accept(t, first)); len(b) != 0 {
-		t.Errorf("the peer that was given up got %q", b)
-	}
-	client.Write([]byte("all of it"))
-	client.CloseWrite()
-	backend := accept(t, second)
-	if b := readAll(t, backend); string(b) != "all of it" {
-		t.Errorf("the second peer got %q", b)
-	}
-	backend.Close()
-	wg.Wait()
-	if w := <-d.done; w != end.ClientFIN {
-		t.Errorf("end = %v", w)
-	}
+	eachEngine(t, func(t *testing.T, c carrier) {
+		front, first, second := listen(t), listen(t), listen(t)
+		client := dialTo(t, front)
+		d := &director{
+			addrs:    []netip.AddrPort{sock.AddrPort(first.Addr()), sock.AddrPort(second.Addr())},
+			unwanted: 1, done: make(chan end.Word, 1),
+		}
+		s := new(Session)
+		c.serve(t, front, func() (*Session, Director) { return s, d })
+		if b := readAll(t, accept(t, first)); len(b) != 0 {
+			t.Errorf("the peer that was given up got %q", b)
+		}
+		client.Write([]byte("all of it"))
+		client.CloseWrite()
+		backend := accept(t, second)
+		if b := readAll(t, backend); string(b) != "all of it" {
+			t.Errorf("the second peer got %q", b)
+		}
+		backend.Close()
+		if w := <-d.done; w != end.ClientFIN {
+			t.Errorf("end = %v", w)
+		}
+	})
 }

@@ -54,53 +54,55 @@ func TestReaderTellsAResetFromAnEnd(t *testing.T) {
 
 // R3 under load: a peer, or a client, that aborts while both directions are busy is never taken for one that ends.
 func TestBusySessionsPassAbortsOnAsAborts(t *testing.T) {
-	const sessions = 150
-	for _, c := range []struct {
-		name           string
-		aborter, other func(*rig) *net.TCPConn
-		want           end.Word
-	}{
-		{"peer", func(r *rig) *net.TCPConn { return r.backend }, func(r *rig) *net.TCPConn { return r.client }, end.ServerReset},
-		{"client", func(r *rig) *net.TCPConn { return r.client }, func(r *rig) *net.TCPConn { return r.backend }, end.ClientReset},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var wg sync.WaitGroup
-			for range sessions {
-				r := newRig(t, Options{})
-				aborter, other := c.aborter(r), c.other(r)
-				wg.Go(func() { // an echo that aborts on the tenth message
-					b := make([]byte, 64)
-					for range 10 {
-						n, err := aborter.Read(b)
-						if err != nil {
-							t.Errorf("read: %v", err)
-							break
+	eachEngine(t, func(t *testing.T, on carrier) {
+		const sessions = 150
+		for _, c := range []struct {
+			name           string
+			aborter, other func(*rig) *net.TCPConn
+			want           end.Word
+		}{
+			{"peer", func(r *rig) *net.TCPConn { return r.backend }, func(r *rig) *net.TCPConn { return r.client }, end.ServerReset},
+			{"client", func(r *rig) *net.TCPConn { return r.client }, func(r *rig) *net.TCPConn { return r.backend }, end.ClientReset},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				var wg sync.WaitGroup
+				for range sessions {
+					r := newRig(t, on, Options{})
+					aborter, other := c.aborter(r), c.other(r)
+					wg.Go(func() { // an echo that aborts on the tenth message
+						b := make([]byte, 64)
+						for range 10 {
+							n, err := aborter.Read(b)
+							if err != nil {
+								t.Errorf("read: %v", err)
+								break
+							}
+							aborter.Write(b[:n])
 						}
-						aborter.Write(b[:n])
-					}
-					sock.Abort(aborter)
-				})
-				wg.Go(func() { // asks again as soon as it has an answer, so that the abort meets a write
-					b := make([]byte, 64)
-					for {
-						if _, err := other.Write([]byte("message")); err != nil {
-							return
+						sock.Abort(aborter)
+					})
+					wg.Go(func() { // asks again as soon as it has an answer, so that the abort meets a write
+						b := make([]byte, 64)
+						for {
+							if _, err := other.Write([]byte("message")); err != nil {
+								return
+							}
+							if _, err := other.Read(b); err == io.EOF {
+								t.Error("an abort arrived as an end")
+								return
+							} else if err != nil {
+								return
+							}
 						}
-						if _, err := other.Read(b); err == io.EOF {
-							t.Error("an abort arrived as an end")
-							return
-						} else if err != nil {
-							return
+					})
+					wg.Go(func() {
+						if w := <-r.director.done; w != c.want {
+							t.Errorf("end = %v, want %v", w, c.want)
 						}
-					}
-				})
-				wg.Go(func() {
-					if w := <-r.director.done; w != c.want {
-						t.Errorf("end = %v, want %v", w, c.want)
-					}
-				})
-			}
-			wg.Wait()
-		})
-	}
+					})
+				}
+				wg.Wait()
+			})
+		}
+	})
 }

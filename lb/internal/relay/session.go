@@ -5,8 +5,10 @@
 //	s.Run(client, director) // returns when both sockets are closed
 //
 // The model: a Director (the owner of policy) names an address for each connect attempt and is told what became of it;
-// the relay owns both sockets from Run to its return. This file set is the portable twin: one goroutine for each
-// direction and buffers borrowed only while bytes are in flight. It is the reference for every faster engine.
+// the relay owns both sockets until Done. There are two twins. Loops carry sessions on threads of their own, by the
+// completions of lb/internal/engine, and accept them, too; a session is a slot in a slab there. The portable one, Run, has
+// a goroutine for each direction and buffers borrowed only while bytes are in flight; it is the reference, and the tests
+// hold for both.
 //
 // Invariants:
 //
@@ -66,6 +68,9 @@ type Session struct {
 	finished  atomic.Uint32
 	cause     atomic.Uint32 // the end.Word that cut the session, None while it runs its course
 
+	loop atomic.Pointer[loop] // what carries the session; nil for the portable twin
+	slot int32                // in the loop, plus one; the loop's
+
 	cancel context.CancelFunc // ends a connect in progress
 
 	mu     sync.Mutex // guards what follows against Kill
@@ -73,6 +78,8 @@ type Session struct {
 	server *net.TCPConn
 	timer  *time.Timer
 	ended  bool // no timer is armed any more
+
+	upstream netip.AddrPort // our own address towards the peer, once it is connected
 }
 
 // Bits of Session.finished: which side sent its FIN, and which was first.
@@ -115,7 +122,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			continue
 		}
 		s.mu.Lock()
-		s.server = server
+		s.server, s.upstream = server, sock.AddrPort(server.LocalAddr())
 		if s.word() != end.None { // Kill came while there was no server to wake
 			s.wake()
 		}
@@ -125,7 +132,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			return end.None
 		}
 		s.mu.Lock()
-		s.server = nil
+		s.server, s.upstream = nil, netip.AddrPort{}
 		s.mu.Unlock()
 		_ = server.Close()
 	}
@@ -194,6 +201,10 @@ func (s *Session) Kill(w end.Word) {
 	if !s.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
 		return
 	}
+	if l := s.loop.Load(); l != nil {
+		l.post(command{session: s})
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cancel != nil {
@@ -222,8 +233,11 @@ func (s *Session) FirstByte() time.Duration { return time.Duration(s.firstByte.L
 func (s *Session) Upstream() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server == nil {
-		return netip.AddrPort{}
-	}
-	return sock.AddrPort(s.server.LocalAddr())
+	return s.upstream
+}
+
+func (s *Session) setUpstream(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upstream = a
 }

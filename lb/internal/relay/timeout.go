@@ -21,7 +21,7 @@ func (s *Session) finish(done uint32) {
 
 // arm sets the timer for the limit that holds now.
 func (s *Session) arm() {
-	limit, _ := s.limit()
+	limit, _ := s.limit(s.half())
 	if limit == 0 {
 		return
 	}
@@ -36,18 +36,21 @@ func (s *Session) arm() {
 	}
 }
 
-// limit is how long the session may stay without a byte now, and the end that follows; 0 is for ever.
-func (s *Session) limit() (time.Duration, end.Word) {
-	idle, half := s.IdleTimeout, s.HalfCloseTimeout
-	if s.finished.Load()&(clientDone|serverDone) != 0 && half > 0 && (idle == 0 || half < idle) {
-		return half, end.HalfCloseTimeout
+// half tells whether one side has finished.
+func (s *Session) half() bool { return s.finished.Load()&(clientDone|serverDone) != 0 }
+
+// limit is how long the session may stay without a byte, and the end that follows; 0 is for ever.
+func (o *Options) limit(half bool) (time.Duration, end.Word) {
+	idle := o.IdleTimeout
+	if half && o.HalfCloseTimeout > 0 && (idle == 0 || o.HalfCloseTimeout < idle) {
+		return o.HalfCloseTimeout, end.HalfCloseTimeout
 	}
 	return idle, end.Idle
 }
 
 // expire runs when the timer fires: it ends the session, or sleeps for what is left.
 func (s *Session) expire() {
-	limit, w := s.limit()
+	limit, w := s.limit(s.half())
 	if limit == 0 {
 		return
 	}

@@ -1,0 +1,334 @@
+//go:build linux && (amd64 || arm64)
+
+package relay
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// side is one end of a session.
+type side uint8
+
+const (
+	client side = iota
+	server
+)
+
+// reset is the word for an abort of each side.
+var reset = [2]end.Word{end.ClientReset, end.ServerReset}
+
+// phase is where a carried session stands.
+//
+//	connecting -> relaying -> ending
+//	connecting -> failing -> connecting | ending
+type phase uint8
+
+const (
+	unused     phase = iota
+	connecting       // an attempt is under way
+	failing          // an attempt is lost, its socket is being closed
+	relaying         // bytes go both ways
+	ending           // both sockets are being closed
+)
+
+// carried is a session in a loop's hands. It is the whole cost of an idle one, beside its Session and two records of the
+// engine.
+type carried struct {
+	session  *Session
+	director Director
+	listener *accepting     // the slot is not a session's but a listener's
+	addr     netip.AddrPort // of the attempt under way
+	err      error          // why the attempt is lost
+	start    time.Duration  // l.now at the accept
+	last     time.Duration  // l.now when something moved
+	socket   [2]engine.Socket
+	fd       [2]int32
+	phase    phase
+	word     end.Word
+	watched  bool // keepalive is on towards the server
+	half     [2]half
+}
+
+// half is what a session knows of one side's socket and of the stream that comes from it.
+type half struct {
+	open   bool
+	eof    bool  // its stream has ended
+	passed bool  // its end was passed on to the other side
+	full   uint8 // buffers in a row that came full
+	paused bool  // not received from, until the other side has taken what waits
+}
+
+const ownerListener = 1 << 31
+
+func owner(slot int32, sd side) uint32 { return uint32(slot)<<1 | uint32(sd) }
+
+// carry takes over an accepted client.
+func (l *loop) carry(s *Session, d Director, fd int) {
+	slot, k := l.take()
+	*k = carried{session: s, director: d, start: l.now, last: l.now}
+	s.slot = slot + 1
+	l.open(slot, k, client, fd)
+	l.connect(slot, k)
+}
+
+func (l *loop) open(slot int32, k *carried, sd side, fd int) {
+	k.socket[sd], k.fd[sd] = l.engine.Attach(fd, owner(slot, sd)), int32(fd)
+	k.half[sd].open = true
+}
+
+// connect begins the next attempt, or ends the session if there is none.
+func (l *loop) connect(slot int32, k *carried) {
+	s := k.session
+	for {
+		if w := s.word(); w != end.None {
+			l.finish(slot, k, w)
+			return
+		}
+		addr, w := k.director.Next()
+		if w != end.None {
+			l.finish(slot, k, w)
+			return
+		}
+		fd, err := sock.Stream(addr)
+		if err != nil {
+			l.exhausted(err)
+			k.director.Failed(err)
+			continue
+		}
+		k.phase, k.addr, k.err = connecting, addr, nil
+		l.open(slot, k, server, fd)
+		l.engine.Connect(k.socket[server], addr)
+		if s.ConnectTimeout > 0 {
+			l.arm(slot, s.ConnectTimeout)
+		}
+		return
+	}
+}
+
+// connected is told how the attempt went.
+func (l *loop) connected(slot int32, k *carried, err error) {
+	if k.phase != connecting {
+		return
+	}
+	if err != nil {
+		l.fail(slot, k, err)
+		return
+	}
+	local := sock.LocalAddr(int(k.fd[server]))
+	if local == k.addr { // the kernel picked the destination as the source
+		l.fail(slot, k, sock.ErrSelf)
+		return
+	}
+	s := k.session
+	s.setUpstream(local)
+	k.phase, k.last = relaying, l.now
+	if !k.director.Connected() {
+		s.setUpstream(netip.AddrPort{})
+		l.fail(slot, k, nil)
+		return
+	}
+	if w := s.word(); w != end.None {
+		l.finish(slot, k, w)
+		return
+	}
+	l.rearm(slot, k)
+	l.engine.Receive(k.socket[client])
+	l.engine.Receive(k.socket[server])
+}
+
+// fail gives an attempt up: for err, or because the peer is not wanted. Its socket is closed before the next is made.
+func (l *loop) fail(slot int32, k *carried, err error) {
+	l.wheel.clear(slot)
+	k.phase, k.err = failing, err
+	l.engine.Close(k.socket[server], err == sock.ErrSelf)
+}
+
+// received takes what came from one side.
+func (l *loop) received(k *carried, from side, c *engine.Completion) {
+	slot := k.session.slot - 1
+	if k.phase != relaying {
+		if c.Result > 0 {
+			l.engine.Release(c.Buffer)
+		}
+		return
+	}
+	to := 1 - from
+	switch {
+	case c.Result > 0:
+		k.last = l.now
+		if s := k.session; from == server && s.firstByte.Load() == 0 {
+			s.firstByte.Store(int64(max(1, l.now-k.start)))
+		}
+		l.engine.Send(k.socket[to], c.Buffer, int(c.Result))
+		if l.isBulk(&k.half[from], c.Full) {
+			l.engine.Carry(k.socket[from], k.socket[to])
+			return
+		}
+		if !k.half[from].paused && l.engine.Queued(k.socket[to]) >= l.engine.Room() {
+			k.half[from].paused = true
+			l.engine.Pause(k.socket[from])
+		}
+	case c.Result == 0 && !k.half[to].passed && !sock.PeerAddr(int(k.fd[from])).IsValid():
+		// The kernel reports a reset once. If a send had it, the next receive looks like an end (R3). A connection that is
+		// gone although we have not sent our FIN has not ended, it was cut.
+		l.cut(slot, k, reset[from])
+	case c.Result == 0:
+		if !k.half[to].eof && from == client {
+			k.session.finished.Store(clientDone | clientFirst)
+		}
+		k.half[from].eof, k.last = true, l.now
+		l.rearm(slot, k)
+		l.pass(slot, k, from)
+	default:
+		l.cut(slot, k, reset[from])
+	}
+}
+
+// bulk is how many full buffers in a row make a stream bulk: 256 KiB of the default size.
+const bulk = 16
+
+func (l *loop) isBulk(h *half, full bool) bool {
+	if !full || h.paused {
+		h.full = 0
+		return false
+	}
+	if h.full++; h.full < bulk {
+		return false
+	}
+	h.full = 0
+	return true
+}
+
+// sent takes what one side's socket did with what was queued for it.
+func (l *loop) sent(k *carried, to side, c *engine.Completion) {
+	switch { // counted first: the session's end may stand before this completion in the same turn
+	case c.Result > 0 && to == server:
+		k.session.In.Add(int64(c.Result))
+	case c.Result > 0:
+		k.session.Out.Add(int64(c.Result))
+	}
+	if k.phase != relaying {
+		return
+	}
+	slot, from := k.session.slot-1, 1-to
+	if c.Result < 0 {
+		l.cut(slot, k, reset[to])
+		return
+	}
+	k.last = l.now
+	if k.half[from].paused && l.engine.Queued(k.socket[to]) <= l.engine.Room()/2 {
+		k.half[from].paused = false
+		l.engine.Receive(k.socket[from])
+	}
+	l.pass(slot, k, from)
+}
+
+// pass passes the end of one side's stream on, once all bytes before it are sent. The session ends when both are.
+func (l *loop) pass(slot int32, k *carried, from side) {
+	to := 1 - from
+	if h := &k.half[from]; !h.eof || h.passed || l.engine.Queued(k.socket[to]) > 0 {
+		return
+	}
+	k.half[from].passed = true
+	if k.half[to].passed {
+		w := end.ServerFIN
+		if k.session.finished.Load()&clientFirst != 0 {
+			w = end.ClientFIN
+		}
+		l.finish(slot, k, w)
+		return
+	}
+	l.engine.Shutdown(k.socket[to])
+}
+
+// settled is the age from which a session's connection to its peer is kept alive. Short sessions are spared the calls.
+const settled = time.Second
+
+// rearm sets the timer for what is to be done next if nothing moves.
+func (l *loop) rearm(slot int32, k *carried) {
+	left := time.Duration(1<<63 - 1)
+	if limit, _ := l.limit(k); limit > 0 {
+		left = k.last + limit - l.now
+	}
+	if !k.watched {
+		left = min(left, settled)
+	}
+	if left < 1<<63-1 {
+		l.arm(slot, left)
+	} else {
+		l.wheel.clear(slot)
+	}
+}
+
+// limit is how long the session may stay without a byte now, and the end that follows; 0 is for ever.
+func (l *loop) limit(k *carried) (time.Duration, end.Word) {
+	return k.session.limit(k.half[client].eof || k.half[server].eof)
+}
+
+// timeout is called when the slot's timer fires. Activity does not touch timers: it may be that much is left.
+func (l *loop) timeout(slot int32, k *carried) {
+	switch k.phase {
+	case connecting:
+		l.fail(slot, k, os.ErrDeadlineExceeded)
+	case relaying:
+		limit, w := l.limit(k)
+		if limit > 0 && l.now-k.last >= limit {
+			l.cut(slot, k, w)
+			return
+		}
+		if !k.watched {
+			k.watched = true
+			sock.KeepAlive(int(k.fd[server]))
+		}
+		l.rearm(slot, k)
+	}
+}
+
+// cut ends the session for a cause. The first cause wins, whoever has it.
+func (l *loop) cut(slot int32, k *carried, w end.Word) {
+	s := k.session
+	s.cause.CompareAndSwap(uint32(end.None), uint32(w))
+	switch k.phase {
+	case connecting:
+		l.fail(slot, k, context.Canceled) // closed goes on to connect, which sees the cause
+	case relaying:
+		l.finish(slot, k, s.word())
+	}
+}
+
+// finish closes both sockets as the end asks for.
+func (l *loop) finish(slot int32, k *carried, w end.Word) {
+	relayed := k.half[server].open
+	l.wheel.clear(slot)
+	k.phase, k.word = ending, w
+	rst := w == end.ClientReset || w == end.ServerReset
+	l.engine.Close(k.socket[client], rst || !relayed)
+	if relayed {
+		l.engine.Close(k.socket[server], rst || w == end.PeerDead)
+	}
+}
+
+// closed is told that a socket is closed.
+func (l *loop) closed(slot int32, k *carried, sd side) {
+	k.half[sd].open = false
+	switch {
+	case k.phase == failing:
+		if k.err != nil {
+			k.director.Failed(k.err)
+		}
+		l.connect(slot, k)
+	case !k.half[client].open && !k.half[server].open:
+		s, d, w := k.session, k.director, k.word
+		l.give(slot)
+		s.slot = 0
+		l.live.Add(-1)
+		d.Done(w)
+	}
+}

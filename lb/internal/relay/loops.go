@@ -1,0 +1,141 @@
+//go:build linux && (amd64 || arm64)
+
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// Loops is a set of threads that carry sessions, each on its own engine.
+type Loops struct {
+	loops  []*loop
+	engine string
+	why    string
+}
+
+// NewLoops starts n loops on the named engine: "uring", "epoll", or "auto" for the first of them that works here.
+func NewLoops(n int, name string) (*Loops, error) { return newLoops(n, name, engine.Options{}) }
+
+func newLoops(n int, name string, o engine.Options) (*Loops, error) {
+	if name == "auto" {
+		ls, err := newLoops(n, "uring", o)
+		if err == nil {
+			return ls, nil
+		}
+		why := err.Error()
+		if ls, err = newLoops(n, "epoll", o); err != nil {
+			return nil, err
+		}
+		ls.why = why
+		return ls, nil
+	}
+	ls := &Loops{engine: name}
+	all := make([]*loop, n)
+	for i := range all {
+		all[i] = &loop{number: i, peers: all, gone: make(chan struct{})}
+	}
+	for _, l := range all {
+		opened := make(chan error)
+		go l.run(name, o, opened)
+		if err := <-opened; err != nil {
+			ls.Close()
+			return nil, fmt.Errorf("engine %s: %w", name, err)
+		}
+		ls.loops = append(ls.loops, l)
+	}
+	return ls, nil
+}
+
+// Engine names the engine that the loops run on.
+func (ls *Loops) Engine() string { return ls.engine }
+
+// Why tells why "auto" did not choose uring; "" if it did, or was not asked.
+func (ls *Loops) Why() string { return ls.why }
+
+// Close ends the loops. Every listener is closed and every session done.
+func (ls *Loops) Close() {
+	for _, l := range ls.loops {
+		l.stop()
+	}
+}
+
+// LoopAcceptor accepts connections on every loop until it is closed. No error ends it.
+type LoopAcceptor struct {
+	loops []*loop
+	fds   []int // each loop's own descriptor of the listener, until Run
+	parts []*accepting
+	once  sync.Once
+}
+
+// Acceptor takes ownership of ln. The kernel queues connections; none is accepted before Run.
+func (ls *Loops) Acceptor(ln *net.TCPListener) (*LoopAcceptor, error) {
+	fds, err := split(ln, len(ls.loops))
+	// Closed here, so that the runtime's poller is not woken for each connection; the copies keep the socket listening.
+	if err := errors.Join(err, ln.Close()); err != nil {
+		closeAll(fds)
+		return nil, err
+	}
+	return &LoopAcceptor{loops: ls.loops, fds: fds}, nil
+}
+
+// Run begins to accept. serve is called in a loop for each connection: it must not block, and gives what carries the
+// session, or nil to refuse it. carrier is the number of the loop that will carry it, from 0. failed is told why an accept
+// failed.
+func (a *LoopAcceptor) Run(serve func(client, local netip.AddrPort, carrier int) (*Session, Director), failed func(reason string)) {
+	for i, l := range a.loops {
+		p, fd := &accepting{serve: serve, failed: failed}, a.fds[i]
+		a.parts = append(a.parts, p)
+		l.post(command{do: func(l *loop) { l.listen(p, fd) }})
+	}
+	a.fds = nil
+}
+
+// Close stops accepting. When it returns, serve is not called any more. Sessions go on.
+func (a *LoopAcceptor) Close() {
+	a.once.Do(func() {
+		closeAll(a.fds)
+		done := make(chan struct{}, len(a.parts))
+		for i, p := range a.parts {
+			a.loops[i].post(command{do: func(l *loop) { p.close(l, done) }})
+		}
+		for range a.parts {
+			<-done
+		}
+	})
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}
+
+// split gives each of n loops its own descriptor of the listener.
+func split(ln *net.TCPListener, n int) (fds []int, err error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fault error
+	err = raw.Control(func(fd uintptr) {
+		sock.Inherit(int(fd))
+		for range n {
+			var own int
+			if own, fault = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); fault != nil {
+				fault = fmt.Errorf("listener dup: %w", fault)
+				return
+			}
+			fds = append(fds, own)
+		}
+	})
+	return fds, errors.Join(err, fault)
+}

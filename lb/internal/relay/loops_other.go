@@ -1,0 +1,46 @@
+//go:build !linux || !(amd64 || arm64)
+
+package relay
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// loop is what carries a session on systems that have an engine.
+type loop struct{}
+
+type command struct{ session *Session }
+
+func (*loop) post(command) {}
+
+// Loops is a set of threads that carry sessions. There is none on this system.
+type Loops struct{}
+
+// NewLoops tells that this system has no engine.
+func NewLoops(int, string) (*Loops, error) {
+	return nil, errors.New("engine: only the portable one is for this system")
+}
+
+// Engine is empty.
+func (*Loops) Engine() string { return "" }
+
+// Why is empty.
+func (*Loops) Why() string { return "" }
+
+// Close does nothing.
+func (*Loops) Close() {}
+
+// LoopAcceptor accepts connections on every loop. There is none on this system.
+type LoopAcceptor struct{}
+
+// Acceptor tells that this system has no engine.
+func (*Loops) Acceptor(*net.TCPListener) (*LoopAcceptor, error) { return nil, errors.ErrUnsupported }
+
+// Run does nothing.
+func (*LoopAcceptor) Run(func(client, local netip.AddrPort, carrier int) (*Session, Director), func(reason string)) {
+}
+
+// Close does nothing.
+func (*LoopAcceptor) Close() {}

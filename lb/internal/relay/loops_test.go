@@ -1,0 +1,67 @@
+//go:build linux && (amd64 || arm64)
+
+package relay
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+)
+
+// looped carries sessions on loops, which are gone at the end of the test with all that they held.
+type looped struct{ *Loops }
+
+func (c looped) serve(t *testing.T, front *net.TCPListener, next func() (*Session, Director)) {
+	t.Helper()
+	serve := func(netip.AddrPort, netip.AddrPort, int) (*Session, Director) { return next() }
+	ll, err := c.Acceptor(front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ll.Run(serve, func(reason string) { t.Errorf("accept failed: %s", reason) })
+	t.Cleanup(ll.Close)
+}
+
+func eachLoops(t *testing.T, test func(*testing.T, carrier)) {
+	t.Helper()
+	for _, name := range []string{"epoll", "uring"} {
+		t.Run(name, func(t *testing.T) { test(t, newLooped(t, 2, name, engine.Options{})) })
+	}
+}
+
+func newLooped(t *testing.T, n int, name string, o engine.Options) looped {
+	t.Helper()
+	ls, err := newLoops(n, name, o)
+	if err != nil {
+		if name == "uring" && os.Getenv("CI") == "" {
+			t.Skipf("not here: %v", err)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(10 * time.Second); ls.live() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d sessions are left", ls.live())
+			}
+		}
+		for i, l := range ls.loops {
+			if n := l.engine.Stats().Stale.Load(); n > 0 && name == "uring" {
+				t.Errorf("loop %d: %d stale completions: an operation outlived its socket", i, n)
+			}
+		}
+		ls.Close()
+	})
+	return looped{ls}
+}
+
+// live is how many sessions are carried now.
+func (ls *Loops) live() (n int64) {
+	for _, l := range ls.loops {
+		n += l.live.Load()
+	}
+	return n
+}

@@ -1,0 +1,119 @@
+//go:build amd64 || arm64
+
+package sock
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// SockaddrSize is the room for an address of either family in the kernel's form.
+const SockaddrSize = unix.SizeofSockaddrInet6
+
+// Sockaddr writes addr in the kernel's form and gives the length used.
+func Sockaddr(b *[SockaddrSize]byte, addr netip.AddrPort) int {
+	*b = [SockaddrSize]byte{}
+	ip := addr.Addr()
+	b[2], b[3] = byte(addr.Port()>>8), byte(addr.Port())
+	if ip.Is4() {
+		*(*uint16)(unsafe.Pointer(&b[0])) = unix.AF_INET
+		a := ip.As4()
+		copy(b[4:8], a[:])
+		return unix.SizeofSockaddrInet4
+	}
+	*(*uint16)(unsafe.Pointer(&b[0])) = unix.AF_INET6
+	a := ip.As16()
+	copy(b[8:24], a[:])
+	*(*uint32)(unsafe.Pointer(&b[24])) = scope(ip.Zone())
+	return unix.SizeofSockaddrInet6
+}
+
+// scope is the index of the interface that a zone names; 0 is none.
+func scope(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	ifi, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0
+	}
+	return uint32(ifi.Index)
+}
+
+func parse(b *[SockaddrSize]byte) netip.AddrPort {
+	port := uint16(b[2])<<8 | uint16(b[3])
+	switch *(*uint16)(unsafe.Pointer(&b[0])) {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port)
+	case unix.AF_INET6:
+		ip := netip.AddrFrom16([16]byte(b[8:24])).Unmap()
+		if n := *(*uint32)(unsafe.Pointer(&b[24])); n != 0 && ip.Is6() {
+			ip = ip.WithZone(strconv.FormatUint(uint64(n), 10))
+		}
+		return netip.AddrPortFrom(ip, port)
+	}
+	return netip.AddrPort{}
+}
+
+// LocalAddr is our own address on a socket; the zero value if there is none.
+func LocalAddr(fd int) netip.AddrPort { return name(unix.SYS_GETSOCKNAME, fd) }
+
+// PeerAddr is the other side's address; the zero value once the connection is gone.
+func PeerAddr(fd int) netip.AddrPort { return name(unix.SYS_GETPEERNAME, fd) }
+
+func name(call uintptr, fd int) netip.AddrPort {
+	var b [SockaddrSize]byte
+	n := uint32(len(b))
+	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return netip.AddrPort{}
+	}
+	return parse(&b)
+}
+
+// Stream makes a socket that can connect to addr: non-blocking, without Nagle's delay. The caller closes it.
+func Stream(addr netip.AddrPort) (int, error) {
+	family := uintptr(unix.AF_INET6)
+	if addr.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	set(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	return int(fd), nil
+}
+
+// KeepAlive makes the kernel notice a peer that vanished without a word.
+func KeepAlive(fd int) {
+	set(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int32(keepAlive.Idle.Seconds()))
+	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int32(keepAlive.Interval.Seconds()))
+	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, int32(keepAlive.Count))
+}
+
+// Inherit sets on a listening socket what accepted ones take over from it (Linux copies both for each accept), so that
+// an accept costs no further call.
+func Inherit(fd int) {
+	set(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	KeepAlive(fd)
+}
+
+// AbortOnClose makes the next close of fd send RST and throw away what is queued.
+func AbortOnClose(fd int) {
+	l := unix.Linger{Onoff: 1}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)), unix.SizeofLinger, 0)
+}
+
+// set sets an option whose failure changes nothing that a session could act upon.
+func set(fd, level, option int, value int32) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&value)), 4, 0)
+}
