@@ -57,12 +57,15 @@ func echo(e Engine, s Socket, peer int) error {
 // await turns until the one completion that is due has come.
 func await(e Engine, op Op) (Completion, error) {
 	for start := time.Now(); time.Since(start) < time.Second; {
-		for _, c := range e.Turn(100 * time.Millisecond) {
-			if c.Op != op {
-				return c, fmt.Errorf("completion %d, want %d: %w", c.Op, op, syscall.EPROTO)
-			}
-			return c, c.Err()
+		done := e.Turn(100 * time.Millisecond)
+		if len(done) == 0 {
+			continue
 		}
+		c := done[0]
+		if c.Op != op {
+			return c, fmt.Errorf("completion %d, want %d: %w", c.Op, op, syscall.EPROTO)
+		}
+		return c, c.Err()
 	}
 	return Completion{}, errSilent
 }

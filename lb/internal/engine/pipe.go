@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,9 @@ const (
 func newPipe() (pipe, syscall.Errno) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		return pipe{}, err.(syscall.Errno)
+		var errno syscall.Errno
+		errors.As(err, &errno) // unix gives nothing else
+		return pipe{}, errno
 	}
 	p := pipe{r: int32(fds[0]), w: int32(fds[1]), size: 64 << 10}
 	// Refused above fs.pipe-max-size, and to a user who has fs.pipe-user-pages-soft in pipes; who has, gets small ones.
