@@ -29,11 +29,8 @@ const acceptBatch = 16
 
 // epoll is the engine on readiness: it makes the calls itself, when they will not block.
 type epoll struct {
-	table
-	*buffers
-	bulk   pipes
+	wishes
 	fd     int
-	wake   waker
 	again  []Socket // the list of work of the next turn, while this one's is carried out
 	hungry []Socket
 	events []unix.EpollEvent
@@ -41,7 +38,6 @@ type epoll struct {
 	out    []Completion
 	msg    unix.Msghdr
 	iov    [maxQueued]unix.Iovec
-	stats  Stats
 
 	skipped bool // the last turn did not look for events
 	slept   bool // the last one that did had to sleep
@@ -52,7 +48,7 @@ type epoll struct {
 }
 
 func openEpoll(o Options) (Engine, error) {
-	e := &epoll{events: make([]unix.EpollEvent, min(o.Events, 512)), accept4: accept4, connect: connect, bulk: pipes{make: newPipe}}
+	e := &epoll{events: make([]unix.EpollEvent, min(o.Events, 512)), accept4: accept4, connect: connect, wishes: wishes{bulk: pipes{make: newPipe}}}
 	var err error
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -94,33 +90,6 @@ func (e *epoll) Free() {
 	e.wake.close()
 	e.unmap()
 	e.bulk.close()
-}
-
-func (e *epoll) Stats() *Stats { return &e.stats }
-func (e *epoll) Wake()         { e.wake.wake() }
-
-func (e *epoll) Attach(fd int, owner uint32) Socket { return e.attach(fd, owner) }
-func (e *epoll) Accept(s Socket)                    { e.want(s, wantAccept|listens, 0) }
-func (e *epoll) Receive(s Socket)                   { e.want(s, wantReceive, 0) }
-func (e *epoll) Pause(s Socket)                     { e.want(s, 0, wantReceive|wantAccept) }
-func (e *epoll) Queued(s Socket) int                { return e.queued(s) }
-func (e *epoll) Carry(from, to Socket)              { e.join(from, to) }
-func (e *epoll) Room() int                          { return e.room() }
-func (e *epoll) Release(b Buffer)                   { e.put(b) }
-func (e *epoll) Shutdown(s Socket)                  { shutdownFD(e.at(s).fd) }
-
-func (e *epoll) Send(s Socket, b Buffer, n int) {
-	r := e.at(s)
-	r.out.push(e.buffers, b, n)
-	e.mark(s, r)
-}
-
-func (e *epoll) Close(s Socket, rst bool) {
-	set := wantClose
-	if rst {
-		set |= abort
-	}
-	e.want(s, set, wantReceive|wantAccept)
 }
 
 func (e *epoll) Connect(s Socket, addr netip.AddrPort) {

@@ -15,19 +15,15 @@ import (
 
 // uring is the engine on an io_uring.
 type uring struct {
-	table
-	*buffers
-	bulk   pipes
+	wishes
 	ring   *ring
 	lent   *lent
-	wake   waker
 	slept  bool     // the last turn had to sleep
 	woken  bool     // the waker is to be watched again
 	again  []Socket // carried streams with more to move
 	hungry []Socket // starved sockets
 	local  []Completion
 	out    []Completion
-	stats  Stats
 }
 
 // An operation's user data: what it is, its socket, and the generation of the record.
@@ -52,7 +48,7 @@ func (k kind) data(s Socket, gen uint32) uint64 { return uint64(k)<<60 | uint64(
 func (k kind) inFlight() state { return inAccept << (k - kindAccept) }
 
 func openURing(o Options) (Engine, error) {
-	u := &uring{bulk: pipes{make: newPipe}}
+	u := &uring{wishes: wishes{bulk: pipes{make: newPipe}}}
 	var err error
 	if u.wake, err = newWaker(); err != nil {
 		return nil, err
@@ -84,33 +80,6 @@ func (u *uring) Free() {
 	u.buffers.unmap()
 	u.bulk.close()
 	u.wake.close()
-}
-
-func (u *uring) Stats() *Stats { return &u.stats }
-func (u *uring) Wake()         { u.wake.wake() }
-
-func (u *uring) Attach(fd int, owner uint32) Socket { return u.attach(fd, owner) }
-func (u *uring) Accept(s Socket)                    { u.want(s, wantAccept|listens, 0) }
-func (u *uring) Receive(s Socket)                   { u.want(s, wantReceive, 0) }
-func (u *uring) Pause(s Socket)                     { u.want(s, 0, wantReceive|wantAccept) }
-func (u *uring) Queued(s Socket) int                { return u.queued(s) }
-func (u *uring) Carry(from, to Socket)              { u.join(from, to) }
-func (u *uring) Room() int                          { return u.room() }
-func (u *uring) Release(b Buffer)                   { u.put(b) }
-func (u *uring) Shutdown(s Socket)                  { shutdownFD(u.at(s).fd) }
-
-func (u *uring) Send(s Socket, b Buffer, n int) {
-	r := u.at(s)
-	r.out.push(u.buffers, b, n)
-	u.mark(s, r)
-}
-
-func (u *uring) Close(s Socket, rst bool) {
-	set := wantClose
-	if rst {
-		set |= abort
-	}
-	u.want(s, set, wantReceive|wantAccept)
 }
 
 func (u *uring) Connect(s Socket, addr netip.AddrPort) {
