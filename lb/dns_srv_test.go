@@ -59,6 +59,7 @@ func TestDNS44PrioritiesAreTiersAndWeightsAreShares(t *testing.T) {
 	state(0, "up")
 	state(1, "up")
 	state(2, "standby")
+	atStart := len(r.logs.find("another tier serves")) // if the backup's address was known first, it served for a moment
 	served := r.share(4000)
 	if a, b := served["127.0.0.2"], served["127.0.0.3"]; a < 2880 || a > 3120 || a+b != 4000 {
 		t.Errorf("%v", served)
@@ -101,7 +102,7 @@ func TestDNS44PrioritiesAreTiersAndWeightsAreShares(t *testing.T) {
 		t.Errorf("the session on the other tier was harmed: %v", err)
 	}
 	held.Close()
-	if lines := r.logs.find("another tier serves"); len(lines) != 2 || lines[0]["tier"] != 1.0 || lines[1]["tier"] != 0.0 {
+	if lines := r.logs.find("another tier serves")[atStart:]; len(lines) != 2 || lines[0]["tier"] != 1.0 || lines[1]["tier"] != 0.0 {
 		t.Errorf("%v", lines)
 	}
 	r.closed()
