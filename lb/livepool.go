@@ -178,7 +178,7 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 	c.watch, err = p.hub.Watch(addr, check.Options{
 		Kind: conf.Kind, Interval: conf.Interval, Timeout: conf.Timeout, FastInterval: conf.FastInterval,
 		Fall: conf.Fall, Rise: conf.Rise, RefusedIsDown: conf.RefusedIsDown,
-	}, func(s check.State) { p.checked(addr, c, s) })
+	}, 0, func(s check.State) { p.checked(addr, c, s) })
 	if err != nil {
 		p.log.Error("no check", "peer", addr.String(), "error", err)
 		return

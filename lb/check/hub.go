@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // ErrClosed is what Watch returns after Close.
@@ -53,10 +54,11 @@ func (h *Hub) Close() {
 	h.wg.Wait()
 }
 
-// Watch has notify told the state of the target: each change of Up or Known, and the present state if a probe that others
-// started knows it already. The first probe starts at once. Calls of one notify never overlap, come from a goroutine of
-// the hub, and hold up the probe and its other watches: notify must be quick. The caller closes the watch.
-func (h *Hub) Watch(target netip.AddrPort, o Options, notify func(State)) (*Watch, error) {
+// Watch has notify told the state of the target: each change (C3), and the present state if a probe that others started
+// knows it already. A replica further behind than maxLag is Lagging; with 0 none is. The first probe starts at once. Calls
+// of one notify never overlap, come from a goroutine of the hub, and hold up the probe and its other watches: notify must
+// be quick. The caller closes the watch.
+func (h *Hub) Watch(target netip.AddrPort, o Options, maxLag time.Duration, notify func(State)) (*Watch, error) {
 	if !target.IsValid() || target.Port() == 0 {
 		return nil, fmt.Errorf("check %v: not an address and port", target)
 	}
@@ -76,7 +78,7 @@ func (h *Hub) Watch(target netip.AddrPort, o Options, notify func(State)) (*Watc
 		h.probes[k] = p
 		h.wg.Go(p.run)
 	}
-	w := &Watch{probe: p, notify: notify}
+	w := &Watch{probe: p, maxLag: maxLag, notify: notify}
 	p.watches[w] = struct{}{}
 	p.signal()
 	return w, nil

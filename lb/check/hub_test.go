@@ -98,7 +98,7 @@ func (e *ear) String() string {
 func watch(t *testing.T, h *Hub, o Options) (*Watch, *ear) {
 	t.Helper()
 	e := new(ear)
-	w, err := h.Watch(here, o, e.tell)
+	w, err := h.Watch(here, o, 0, e.tell)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,15 +225,15 @@ func TestWatchRefusesWhatCannotBe(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := h.Watch(here, o, func(State) {}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := h.Watch(here, o, 0, func(State) {}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v", want, err)
 		}
 	}
-	if _, err := h.Watch(netip.AddrPort{}, good, func(State) {}); err == nil {
+	if _, err := h.Watch(netip.AddrPort{}, good, 0, func(State) {}); err == nil {
 		t.Error("no address is refused")
 	}
 	h.Close()
-	if _, err := h.Watch(here, good, func(State) {}); err != ErrClosed {
+	if _, err := h.Watch(here, good, 0, func(State) {}); err != ErrClosed {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -97,8 +97,8 @@ func (p *probe) tell() {
 	}
 	p.hub.mu.Unlock()
 	for _, w := range watches {
-		if w.claim(p.target.state) {
-			w.notify(p.target.state)
+		if s, news := w.claim(p.target.state); news {
+			w.notify(s)
 		}
 	}
 }
@@ -122,11 +122,12 @@ func (p *probe) closeAll() {
 // Watch is one listener of a probe.
 type Watch struct {
 	probe  *probe
+	maxLag time.Duration // 0: lag does not matter
 	notify func(State)
 
 	// Guarded by the hub's lock.
-	closed    bool
-	known, up bool // what notify was told last
+	closed bool
+	told   news // what notify was told last
 }
 
 // Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
@@ -149,15 +150,34 @@ func (w *Watch) Last() (Result, bool) {
 	return Result{}, false
 }
 
-// claim reports whether w must be told s, and notes that it was. It does so right before the call, so that a watch closed
-// meanwhile, perhaps by another watch's notify, is not called.
-func (w *Watch) claim(s State) bool {
+// news is what a watch is told of, when any of it changes.
+type news struct {
+	known, up, lagging, full, draining bool
+	role                               Role
+	timeline                           uint64
+	percent                            int
+}
+
+// claim gives the state as w must be told it, and notes that it was; false if that is nothing new. It does so right
+// before the call, so that a watch closed meanwhile, perhaps by another watch's notify, is not called.
+func (w *Watch) claim(s State) (State, bool) {
 	h := w.probe.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if w.closed || (w.known == s.Known && w.up == s.Up) {
-		return false
+	s.Lagging = w.told.lagging
+	switch {
+	case !s.Up:
+		s.Lagging = false
+	case s.Last.Alive && s.Last.Role != RoleUnknown:
+		s.Lagging = lagging(s.Last, w.maxLag, w.told.lagging)
 	}
-	w.known, w.up = s.Known, s.Up
-	return true
+	n := news{
+		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining,
+		role: s.Role, timeline: s.Timeline, percent: s.Percent,
+	}
+	if w.closed || !s.Known || w.told == n {
+		return s, false
+	}
+	w.told = n
+	return s, true
 }

@@ -24,6 +24,28 @@ func (t *target) observe(r Result) {
 	default:
 		s.Streak++
 	}
+	switch {
+	case !s.Up:
+		s.Role, s.Timeline, s.Full, s.Draining, s.Percent = RoleUnknown, 0, false, false, 100
+	case r.Alive:
+		t.learn(r)
+	}
+}
+
+// learn takes in what a target that is up says of itself. A full one may be too full to tell its role: it keeps that.
+func (t *target) learn(r Result) {
+	s := &t.state
+	s.Full, s.Draining, s.Percent = r.Full, r.Draining, 100
+	if r.Weighed {
+		s.Percent = r.Percent
+	}
+	if r.Role == RoleUnknown {
+		return
+	}
+	if s.Role != RoleUnknown && s.Role != r.Role {
+		s.Since = r.At
+	}
+	s.Role, s.Timeline = r.Role, r.Timeline
 }
 
 // worth is how many results r counts for.
