@@ -8,6 +8,7 @@ import (
 const (
 	backoffFirst = time.Second
 	backoffMax   = 30 * time.Second
+	startFails   = 80 // failures of a name without any answer before its back-off begins
 	jitterMax    = 5 * time.Second
 )
 
@@ -29,8 +30,15 @@ func (w Watch) Interval(a Answer) (least, most time.Duration) {
 	var d time.Duration
 	switch {
 	case a.Kind == KindFailure:
+		n := max(a.Streak, 1)
+		if a.Unanswered {
+			if n <= startFails { // nobody is served yet: within a second of DNS coming up, somebody is
+				return backoffFirst * 6 / 10, backoffFirst * 8 / 10
+			}
+			n -= startFails
+		}
 		back := backoffMax
-		if n := max(a.Streak, 1); n < 6 {
+		if n < 6 {
 			back = min(backoffFirst<<(n-1), backoffMax)
 		}
 		return max(back*8/10, w.MinRefresh), max(back*12/10, w.MinRefresh)

@@ -186,6 +186,8 @@ func TestDNSIntervalsKeepToTheirBounds(t *testing.T) {
 		{Watch{}, Answer{Kind: KindFailure, Streak: 4}, 6400 * time.Millisecond, 9600 * time.Millisecond},
 		{Watch{}, Answer{Kind: KindFailure, Streak: 1000}, 24 * time.Second, 36 * time.Second},
 		{Watch{MinRefresh: 10 * time.Second}, Answer{Kind: KindFailure, Streak: 1}, 10 * time.Second, 10 * time.Second},
+		{Watch{}, Answer{Kind: KindFailure, Streak: 80, Unanswered: true}, 600 * time.Millisecond, 800 * time.Millisecond},
+		{Watch{}, Answer{Kind: KindFailure, Streak: 84, Unanswered: true}, 6400 * time.Millisecond, 9600 * time.Millisecond},
 		{Watch{MinRefresh: time.Hour}, Answer{TTL: time.Second}, time.Hour, time.Hour + 5*time.Second},
 		{Watch{}, Answer{Local: true, TTL: 5 * time.Second}, 5 * time.Second, 5 * time.Second},
 	} {

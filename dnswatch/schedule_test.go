@@ -131,6 +131,50 @@ func TestDNS33To36IntervalsFollowTheTTLWithinBounds(t *testing.T) {
 	}
 }
 
+func TestDN5AnAnswerWithinASecondOfDNSComingUp(t *testing.T) {
+	for _, up := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 50 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			f := &fake{reply: func(_ int, q question) (*dns.Msg, error) {
+				if time.Since(begin) < up {
+					return nil, errFake
+				}
+				return reply(q, 1, "192.0.2.1"), nil
+			}}
+			w := fakeWatcher(t, f, nil)
+			defer w.Close()
+			_, answers := listen(t, w, Watch{})
+			time.Sleep(up + time.Second)
+			synctest.Wait()
+			if list := answers(); len(list) == 0 || list[len(list)-1].Kind != KindOK {
+				t.Errorf("a second after DNS came up at %v: %+v", up, list)
+			}
+			if n := len(f.times()); n > 2+int((up+time.Second)/(600*time.Millisecond)) {
+				t.Errorf("%d questions in %v", n, up+time.Second)
+			}
+		})
+	}
+}
+
+// A name that never had an answer is asked for more than once a second for a minute, then as seldom as any that fails.
+func TestDNS52UnansweredNamesBackOffToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{reply: func(int, question) (*dns.Msg, error) { return nil, errFake }}
+		w := fakeWatcher(t, f, nil)
+		defer w.Close()
+		listen(t, w, Watch{})
+		time.Sleep(3 * time.Minute)
+		before := len(f.times())
+		if before < 80 || before > 90 {
+			t.Errorf("%d questions in 3 minutes", before)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := len(f.times()) - before; n < 8 || n > 13 {
+			t.Errorf("%d questions in the 5 minutes after", n)
+		}
+	})
+}
+
 func TestDNS8FailuresBackOffAndRecoveryIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{reply: func(n int, q question) (*dns.Msg, error) {

@@ -65,22 +65,23 @@ func (r Record) String() string {
 
 // Answer is the outcome of one resolution. It is immutable and may be kept.
 type Answer struct {
-	Name     string // as subscribed, lower case, without the last dot
-	Type     Type
-	Resolver string
-	Kind     Kind
-	Records  []Record      // sorted by priority, target, port, address, each once; at most 1024; only with KindOK
-	Omitted  int           // records beyond those 1024
-	Hints    []Record      // addresses of SRV targets that came along: Target, Addr and TTL; good until the target's own answer
-	TTL      time.Duration // smallest of the chain, as the server said; for nodata and nxdomain how long that holds
-	Chain    []string      // the names that CNAMEs led to
-	Server   string        // who answered
-	Rcode    int
-	Local    bool   // from a literal, the hosts file or localhost: nobody was asked
-	Err      error  // why it failed; only with KindFailure
-	Serial   uint64 // counts the changes of kind or records
-	Streak   int    // answers of this kind in a row
-	At       time.Time
+	Name       string // as subscribed, lower case, without the last dot
+	Type       Type
+	Resolver   string
+	Kind       Kind
+	Records    []Record      // sorted by priority, target, port, address, each once; at most 1024; only with KindOK
+	Omitted    int           // records beyond those 1024
+	Hints      []Record      // addresses of SRV targets that came along: Target, Addr and TTL; good until the target's own answer
+	TTL        time.Duration // smallest of the chain, as the server said; for nodata and nxdomain how long that holds
+	Chain      []string      // the names that CNAMEs led to
+	Server     string        // who answered
+	Rcode      int
+	Local      bool   // from a literal, the hosts file or localhost: nobody was asked
+	Err        error  // why it failed; only with KindFailure
+	Unanswered bool   // the watcher has never had another answer than failure
+	Serial     uint64 // counts the changes of kind or records
+	Streak     int    // answers of this kind in a row
+	At         time.Time
 }
 
 // The strategies of a resolver with several servers. NOERROR and NXDOMAIN are final; after anything else the next server

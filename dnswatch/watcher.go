@@ -323,6 +323,7 @@ func (w *Watcher) resolve(e *entry) {
 	}
 	a.At = time.Now()
 	a.Serial, a.Streak = 1, 1
+	a.Unanswered = a.Kind == KindFailure && e.good == nil
 	if last := e.last; last != nil {
 		a.Serial = last.Serial
 		if a.Kind == last.Kind {
