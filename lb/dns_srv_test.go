@@ -366,6 +366,41 @@ func TestDNS61TheNameOfTheCertificate(t *testing.T) {
 	}
 }
 
+func TestDNS61ACertificateThatTurnsBadKeepsTheSet(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2", "127.0.0.3")
+	ca, err := dnstest.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := r.dns.ServeTLS(ca, "dns.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.conf.Resolvers[0].Servers = []string{"tls://" + at + "#dns.test"}
+	r.conf.Resolvers[0].CAFile = file
+	r.dns.SetA("db.test", 0, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("db.test", port)}
+	r.serve()
+	ca.Rename("other.test")
+	r.dns.Hangup()
+	eventually(t, "a failure", func() bool { return len(r.logs.find("dns failing")) > 0 })
+	r.dns.SetA("db.test", 0, "127.0.0.3") // whoever believes it now is deceived
+	if text := fmt.Sprint(r.logs.find("dns failing")[0]["error"]); !strings.Contains(text, "dns.test") {
+		t.Errorf("the error does not name the certificate: %s", text)
+	}
+	eventually(t, "more failures", func() bool { return r.server.Status().DNS[0].Failures > 1 })
+	if who := r.ask(); who != list[0].addr {
+		t.Errorf("served by %v", who)
+	}
+	ca.Rename("dns.test")
+	eventually(t, "the new address", func() bool { return r.ask() == list[1].addr })
+}
+
 func TestDN15ForbiddenAddresses(t *testing.T) {
 	r := serviceRig(t)
 	_, port := backends(t, "127.0.0.2")

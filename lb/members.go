@@ -63,7 +63,7 @@ func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.Addr
 
 func (b *backend) rule() answerRule {
 	return answerRule{
-		onEmpty: b.conf.OnEmpty, emptyHold: b.conf.EmptyHold, absentHold: b.conf.AbsentHold, maxStale: b.conf.MaxStale,
+		onError: b.conf.OnError, onEmpty: b.conf.OnEmpty, emptyHold: b.conf.EmptyHold, absentHold: b.conf.AbsentHold, maxStale: b.conf.MaxStale,
 		allowed: addressAllowed(b.conf.AllowAnswers),
 	}
 }

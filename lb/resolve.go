@@ -172,6 +172,10 @@ func (b *backend) effect(typ dnswatch.Type, a dnswatch.Answer) (lines []string) 
 		default:
 			say("have none at once (on_empty)")
 		}
+	case b.conf.OnError == "remove":
+		say("take it for a failure and have none at once (on_error)")
+	case b.conf.MaxStale == 0:
+		say("take it for a failure and keep what it has (on_error)")
 	default:
 		say("take it for a failure and keep what it has; after %v only peers whose check passes (max_stale)", b.conf.MaxStale)
 	}

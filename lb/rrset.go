@@ -31,7 +31,8 @@ type answerRule struct {
 	onEmpty    string        // hold, keep, remove
 	emptyHold  time.Duration // with hold
 	absentHold time.Duration
-	maxStale   time.Duration
+	onError    string        // keep, remove
+	maxStale   time.Duration // 0 is for ever
 	allowed    func(netip.Addr) bool
 }
 
@@ -97,6 +98,9 @@ func (r *rrset) hint(addrs []dnswatch.Record) {
 func (r *rrset) fail(now time.Time) {
 	if r.failing.IsZero() {
 		r.failing = now
+	}
+	if r.rule.onError == "remove" {
+		r.inForce, r.missing = nil, nil
 	}
 }
 
@@ -169,9 +173,9 @@ func (r *rrset) emptyDue() time.Time {
 	return r.emptySince.Add(r.rule.emptyHold)
 }
 
-// staleDue is when failures have lasted for max_stale; zero if the last answer was none.
+// staleDue is when failures have lasted for max_stale; zero if the last answer was none, or the set is good for ever.
 func (r *rrset) staleDue() time.Time {
-	if r.failing.IsZero() || len(r.inForce) == 0 {
+	if r.failing.IsZero() || r.rule.maxStale == 0 || len(r.inForce) == 0 {
 		return time.Time{}
 	}
 	return r.failing.Add(r.rule.maxStale)

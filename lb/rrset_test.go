@@ -54,6 +54,12 @@ func TestDecisionTable(t *testing.T) {
 		{"DNS9 a failure changes nothing", rule, []at{
 			say(0, ok("192.0.2.2"), "192.0.2.2"), say(1, failure, "192.0.2.2"), say(100, failure, "192.0.2.2"), pass(3600, "192.0.2.2"),
 		}},
+		{"max_stale off: a set is never stale", with(func(r *answerRule) { r.maxStale = 0 }), []at{
+			say(0, ok("192.0.2.2"), "192.0.2.2"), say(1, failure, "192.0.2.2"), pass(1e7, "192.0.2.2"),
+		}},
+		{"on_error remove: one failure empties, one answer fills", with(func(r *answerRule) { r.onError = "remove" }), []at{
+			say(0, ok("192.0.2.2"), "192.0.2.2"), say(1, failure), say(2, failure), say(3, ok("192.0.2.3"), "192.0.2.3"), say(4, nxdomain, "192.0.2.3"),
+		}},
 		{"DNS10 an NXDOMAIN that passes is not seen", rule, []at{
 			say(0, ok("192.0.2.2"), "192.0.2.2"), say(1, nxdomain, "192.0.2.2"), say(6, nxdomain, "192.0.2.2"), say(11, ok("192.0.2.2"), "192.0.2.2"),
 			say(20, nxdomain, "192.0.2.2"), say(32, nxdomain, "192.0.2.2"), pass(49, "192.0.2.2"), pass(50),

@@ -12,6 +12,7 @@ import (
 	"log"
 	"math/big"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,10 @@ var quiet = log.New(io.Discard, "", 0) // that a client refuses a certificate is
 type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+
+	mu      sync.Mutex
+	renamed []string
+	configs []*tls.Config // given to servers over TLS
 }
 
 // NewCA makes a CA with a key of its own.
@@ -41,7 +46,19 @@ func NewCA() (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CA{cert, key}, nil
+	return &CA{cert: cert, key: key}, nil
+}
+
+// Rename makes the certificates of this CA hold for other names, from the next handshake on. Sessions are not resumed.
+func (ca *CA) Rename(names ...string) {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	ca.renamed = names
+	for _, c := range ca.configs {
+		var key [32]byte
+		_, _ = rand.Read(key[:]) // never fails
+		c.SetSessionTicketKeys([][32]byte{key})
+	}
 }
 
 // PEM is the CA's certificate, for clients to trust.
@@ -51,7 +68,13 @@ func (ca *CA) PEM() []byte {
 
 // config has a certificate for the names and for 127.0.0.1.
 func (ca *CA) config(names []string) *tls.Config {
-	return &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		names := names
+		ca.mu.Lock()
+		if ca.renamed != nil {
+			names = ca.renamed
+		}
+		ca.mu.Unlock()
 		template := &x509.Certificate{
 			SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "dnstest"}, DNSNames: names,
 			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: ca.cert.NotBefore, NotAfter: ca.cert.NotAfter,
@@ -63,4 +86,8 @@ func (ca *CA) config(names []string) *tls.Config {
 		}
 		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: ca.key}, nil
 	}}
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	ca.configs = append(ca.configs, c)
+	return c
 }

@@ -97,7 +97,7 @@ func invalid(c *Config) (problems []string) {
 			rule(hostProblem(b.Host) == "" && b.Port >= 1 && b.Port <= 65535 && b.Weight >= 0 && b.Weight <= 65535 && b.Tier == 0, "backend")
 			rule(b.Type == "addr" && word(b.Family, "auto ipv4 ipv6 both prefer_ipv4 prefer_ipv6"), "backend's words")
 			rule(b.MinRefresh > 0 && b.MinRefresh <= b.MaxRefresh && b.Refresh >= 0, "backend's refresh")
-			rule(word(b.OnEmpty, "hold keep remove") && b.OnError == "keep", "backend's policy")
+			rule(word(b.OnEmpty, "hold keep remove") && word(b.OnError, "keep remove"), "backend's policy")
 			rule(b.EmptyHold >= 0 && b.MaxStale >= 0 && b.AbsentHold >= 0, "backend's holds")
 		}
 		if k := p.Check; k != nil {

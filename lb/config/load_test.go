@@ -70,7 +70,7 @@ func TestProblems(t *testing.T) {
 		{"ca_file", whole + "[resolver.default]\nca_file = \"ca.pem\"\n", []string{`f:10: resolver.default.ca_file: found "ca.pem", expected an absolute path, or "system"`}},
 		{"tier negative", whole + "tier = -1\n", []string{`f:9: pool.p.backend.tier: found -1, expected a whole number from 0 to 65535`}},
 		{"bad word", whole + "family = \"ipv5\"\n", []string{`f:9: pool.p.backend.family: found "ipv5", expected "auto", "ipv4", "ipv6", "both", "prefer_ipv4" or "prefer_ipv6"`}},
-		{"word of one", whole + "on_error = \"ignore\"\n", []string{`f:9: pool.p.backend.on_error: found "ignore", expected "keep"`}},
+		{"word of one", whole + "on_error = \"ignore\"\n", []string{`f:9: pool.p.backend.on_error: found "ignore", expected "keep" or "remove"`}},
 		{"word as number", whole + "family = 4\n", []string{`f:9: pool.p.backend.family: found 4, expected "auto", "ipv4", "ipv6", "both", "prefer_ipv4" or "prefer_ipv6"`}},
 		{"allow_answers", whole + "allow_answers = [\"loopback\",\n\"private\", 1,\n\"loopback\"]\n", []string{
 			`f:10: pool.p.backend.allow_answers: found 1, expected "loopback" or "link-local"`,
