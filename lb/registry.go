@@ -10,7 +10,9 @@ import (
 // live is a session as the registry sees it: something that has moved bytes and can be cut.
 type live interface {
 	moved() (in, out int64)
+	Upstream() netip.AddrPort
 	Kill(end.Word)
+	walk() *trip // of which others may read what stands from the start, and once it is settled, what that settled
 }
 
 // registry knows the sessions of one listener and which peer each is on. It is sharded by slot, so that loops do not meet
@@ -78,6 +80,29 @@ func (r *registry) bytes() (in, out int64) {
 		sh.mu.Unlock()
 	}
 	return in, out
+}
+
+// settled is a session, and where it stands.
+type settled struct {
+	live
+	peer  netip.AddrPort // the zero value while it has none
+	epoch uint64
+}
+
+// each visits every session under the lock of its shard, which a session needs to begin and to end.
+func (r *registry) each(visit func(settled)) {
+	for i := range r.shards {
+		sh := &r.shards[i]
+		sh.mu.Lock()
+		for s, peer := range sh.live {
+			at := settled{live: s, peer: peer}
+			if peer.IsValid() {
+				at.epoch = s.walk().epoch
+			}
+			visit(at)
+		}
+		sh.mu.Unlock()
+	}
 }
 
 // killPeer cuts the sessions that are settled on a peer and says how many.

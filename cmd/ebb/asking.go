@@ -53,3 +53,17 @@ func writeJSON(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
+
+// parsed is a flag whose text is judged when it is given.
+type parsed[T any] struct {
+	into  *T
+	parse func(string) (T, error)
+	shown string // placeholder in the usage
+}
+
+func (p *parsed[T]) Set(text string) (err error) {
+	*p.into, err = p.parse(text)
+	return err
+}
+func (p *parsed[T]) String() string { return "" }
+func (p *parsed[T]) Type() string   { return p.shown }

@@ -26,6 +26,25 @@ type fake struct {
 	mu        sync.Mutex
 	status    Status
 	refreshed []string
+	conns     []Conn
+	filters   []ConnFilter // that were asked for
+}
+
+func (f *fake) Conns(filter ConnFilter) ([]Conn, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.filters = append(f.filters, filter)
+	return f.conns, len(f.conns) + 1
+}
+
+func (f *fake) KillConns(filter ConnFilter) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.filters = append(f.filters, filter)
+	if filter.ID > 0 && (len(f.conns) == 0 || filter.ID != f.conns[0].ID) {
+		return 0
+	}
+	return len(f.conns)
 }
 
 func (f *fake) RefreshNames(name string) int {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -37,35 +38,65 @@ func (c *Client) RefreshNames(ctx context.Context, name string) (questions int, 
 	return reply.Questions, err
 }
 
+// Conns lists sessions, and says how many there are for the filter, listed or not.
+func (c *Client) Conns(ctx context.Context, f ConnFilter) (list []Conn, n int, err error) {
+	header, err := c.exchange(ctx, http.MethodGet, "/v1/conns?"+f.Query().Encode(), nil, &list)
+	if err != nil {
+		return nil, 0, err
+	}
+	if n, err = strconv.Atoi(header.Get(matched)); err != nil {
+		return nil, 0, fmt.Errorf("%s is not ebb: no %s", c.addr, matched)
+	}
+	return list, n, nil
+}
+
+// KillConn ends one session.
+func (c *Client) KillConn(ctx context.Context, id uint64) error {
+	return c.do(ctx, http.MethodDelete, "/v1/conns/"+strconv.FormatUint(id, 10), nil, new(KillReply))
+}
+
+// KillConns ends every session that the filter lets pass and says how many.
+func (c *Client) KillConns(ctx context.Context, f ConnFilter) (killed int, err error) {
+	var reply KillReply
+	err = c.do(ctx, http.MethodDelete, "/v1/conns?"+f.Query().Encode(), nil, &reply)
+	return reply.Killed, err
+}
+
 // do sends body, if there is one, as JSON and reads a document into reply.
 func (c *Client) do(ctx context.Context, method, path string, body, reply any) error {
+	_, err := c.exchange(ctx, method, path, body, reply)
+	return err
+}
+
+// exchange is do that also gives the header of the answer.
+func (c *Client) exchange(ctx context.Context, method, path string, body, reply any) (http.Header, error) {
 	var sent io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		sent = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, sent)
 	if err != nil {
-		return fmt.Errorf("admin address %q: %w", c.addr, err)
+		return nil, fmt.Errorf("admin address %q: %w", c.addr, err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("no answer from ebb: %w", err)
+		return nil, fmt.Errorf("no answer from ebb: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return c.refused(resp)
+		return nil, c.refused(resp)
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(reply); err != nil {
-		return fmt.Errorf("%s is not ebb: %w", c.addr, err)
+		return nil, fmt.Errorf("%s is not ebb: %w", c.addr, err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // refused says why there is no document, in the words of the other side.

@@ -9,8 +9,8 @@
 //
 // Invariants:
 //
-//	A1  Nothing but a POST has an effect, none of them changes what the balancer is set to do, and no web page can make
-//	    one: it must be JSON, which forms cannot send, and come from no other origin.
+//	A1  Nothing but a POST or a DELETE has an effect, and no web page can make one: a body must be JSON, which forms cannot
+//	    send, and the request must come from no other origin.
 //	A2  The server listens on loopback only and answers only to loopback names, so that no web page reaches it by a name
 //	    of its own (DNS rebinding).
 //	A3  Connections, headers, times and scrapes are bounded: a client of this API never costs the data path more than that.

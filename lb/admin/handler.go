@@ -22,37 +22,45 @@ const scrapes = 4
 // maxBody bounds what a client may send.
 const maxBody = 16 << 10
 
-// route is one path of the API.
+// route is what one method does at one path of the API.
 type route struct {
-	path  string
-	serve http.HandlerFunc
-	post  bool // it has an effect
+	method, path string
+	serve        http.HandlerFunc
+}
+
+func routes(s Source, metrics *prometheus.Registry) []route {
+	get := func(path string, serve http.HandlerFunc) route { return route{http.MethodGet, path, serve} }
+	return []route{
+		get("/livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }),
+		get("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }),
+		get("/readyz/{pool}", func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }),
+		get("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError,
+		}).ServeHTTP),
+		get("/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }),
+		get("/v1/pools", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }),
+		get("/v1/pools/{pool}", func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }),
+		get("/v1/epochs", func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }),
+		get("/v1/conns", func(w http.ResponseWriter, r *http.Request) { conns(w, r, s) }),
+		{http.MethodDelete, "/v1/conns", func(w http.ResponseWriter, r *http.Request) { killMany(w, r, s) }},
+		{http.MethodDelete, "/v1/conns/{id}", func(w http.ResponseWriter, r *http.Request) { killOne(w, r, s) }},
+		get("/v1/dns", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }),
+		{http.MethodPost, "/v1/dns/refresh", func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }},
+	}
 }
 
 func handler(s Source, metrics *prometheus.Registry) http.Handler {
-	routes := []route{
-		{path: "/livez", serve: func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }},
-		{path: "/readyz", serve: func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }},
-		{path: "/readyz/{pool}", serve: func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }},
-		{path: "/metrics", serve: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
-			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError,
-		}).ServeHTTP},
-		{path: "/v1/status", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }},
-		{path: "/v1/pools", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }},
-		{path: "/v1/pools/{pool}", serve: func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }},
-		{path: "/v1/epochs", serve: func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }},
-		{path: "/v1/dns", serve: func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }},
-		{path: "/v1/dns/refresh", serve: func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }, post: true},
+	var paths []string
+	byPath := make(map[string][]route)
+	for _, r := range routes(s, metrics) {
+		if byPath[r.path] == nil {
+			paths = append(paths, r.path)
+		}
+		byPath[r.path] = append(byPath[r.path], r)
 	}
 	mux := http.NewServeMux()
-	paths := make([]string, len(routes))
-	for i, r := range routes {
-		paths[i] = r.path
-		if r.post {
-			mux.HandleFunc(r.path, onlyPost(r.serve))
-		} else {
-			mux.HandleFunc(r.path, onlyGet(r.serve))
-		}
+	for path, list := range byPath {
+		mux.HandleFunc(path, oneOf(list))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		document(w, http.StatusNotFound, problem{Error: "no such path: " + r.URL.Path, Paths: paths})
@@ -67,29 +75,46 @@ type problem struct {
 	Pools []string `json:"pools,omitempty"`
 }
 
-func onlyGet(next http.HandlerFunc) http.HandlerFunc {
+// oneOf serves the methods of one path.
+func oneOf(list []route) http.HandlerFunc {
+	serve := make(map[string]http.HandlerFunc)
+	var methods []string
+	for _, r := range list {
+		methods = append(methods, r.method)
+		if r.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+			serve[http.MethodGet], serve[http.MethodHead] = r.serve, r.serve
+		} else {
+			serve[r.method] = guarded(r.serve)
+		}
+	}
+	allow := strings.Join(methods, ", ")
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			document(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s is not possible here: %s is read only", r.Method, r.URL.Path)})
+		if next := serve[r.Method]; next != nil {
+			next(w, r)
 			return
 		}
-		next(w, r)
+		w.Header().Set("Allow", allow)
+		wants := "wants " + allow
+		if methods[0] == http.MethodGet && len(list) == 1 {
+			wants = "is read only"
+		}
+		document(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s is not possible here: %s %s", r.Method, r.URL.Path, wants)})
 	}
 }
 
-// onlyPost lets through what no web page can send (A1). Its body is bounded.
-func onlyPost(next http.HandlerFunc) http.HandlerFunc {
+// guarded lets through what no web page can send (A1). A body is bounded and must be JSON. A DELETE, which no form can
+// send, has none.
+func guarded(next http.HandlerFunc) http.HandlerFunc {
 	origins := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
-		case r.Method != http.MethodPost:
-			w.Header().Set("Allow", "POST")
-			document(w, http.StatusMethodNotAllowed, problem{Error: fmt.Sprintf("%s is not possible here: %s wants POST", r.Method, r.URL.Path)})
 		case origins.Check(r) != nil:
 			document(w, http.StatusForbidden, problem{Error: "the request comes from a web page of " + strconv.Quote(r.Header.Get("Origin"))})
-		case err != nil || kind != "application/json":
+		case r.Method == http.MethodDelete && r.ContentLength != 0:
+			document(w, http.StatusBadRequest, problem{Error: "DELETE: found a body, expected none"})
+		case r.Method != http.MethodDelete && (err != nil || kind != "application/json"):
 			document(w, http.StatusUnsupportedMediaType, problem{Error: "the content type must be application/json"})
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -13,7 +13,12 @@ import (
 // post sends a body with headers and gives code and body of the answer.
 func post(t *testing.T, s *Server, path, body string, header map[string]string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.Addr()+path, strings.NewReader(body))
+	return send(t, s, http.MethodPost, path, body, header)
+}
+
+func send(t *testing.T, s *Server, method, path, body string, header map[string]string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, "http://"+s.Addr()+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,10 @@ type Source interface {
 	Ready() (bool, []string)
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
+	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.
+	Conns(ConnFilter) (list []Conn, matched int)
+	// KillConns ends the sessions that a filter lets pass and says how many.
+	KillConns(ConnFilter) int
 }
 
 // Bounds of the server (A3). Readiness probes and scrapes are short; an idle connection makes room soon.

@@ -23,13 +23,14 @@ const (
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
 	Limit                 // a limit on sessions refused it
 	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
+	AdminKilled           // somebody who operates ebb ended it
 	Internal              // our own fault or this host's lack of resources
 	count
 )
 
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer",
-	"idle", "half_close_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "internal",
+	"idle", "half_close_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "admin_killed", "internal",
 }
 
 func (w Word) String() string { return words[w] }

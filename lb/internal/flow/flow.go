@@ -214,3 +214,6 @@ func (f *Flow) Upstream() netip.AddrPort {
 }
 
 func (f *Flow) touch() { f.last.Store(int64(time.Since(f.born))) }
+
+// Idle is for how long nothing has moved.
+func (f *Flow) Idle() time.Duration { return time.Since(f.born) - time.Duration(f.last.Load()) }

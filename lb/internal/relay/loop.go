@@ -190,3 +190,25 @@ func (l *loop) killed(s *Session) {
 		l.cut(slot, l.at(slot), end.Word(s.cause.Load()))
 	}
 }
+
+// idle fills in how long nothing has moved on the sessions at these places of the list.
+func (l *loop) idle(sessions []*Session, at []int, idle []time.Duration) {
+	done := make(chan []time.Duration, 1)
+	l.post(command{do: func(l *loop) {
+		found := make([]time.Duration, len(at))
+		for n, i := range at {
+			s := sessions[i]
+			if slot := s.slot - 1; slot >= 0 && l.at(slot).session == s {
+				found[n] = l.now - l.at(slot).last
+			}
+		}
+		done <- found
+	}})
+	select {
+	case found := <-done:
+		for n, i := range at {
+			idle[i] = found[n]
+		}
+	case <-l.gone: // with all its sessions
+	}
+}

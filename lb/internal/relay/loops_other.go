@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // loop is what carries a session on systems that have an engine.
@@ -14,6 +15,8 @@ type loop struct{}
 type command struct{ session *Session }
 
 func (*loop) post(command) {}
+
+func (*loop) idle([]*Session, []int, []time.Duration) {}
 
 // Loops is a set of threads that carry sessions. There is none on this system.
 type Loops struct{}

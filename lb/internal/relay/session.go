@@ -229,6 +229,34 @@ func (s *Session) word() end.Word { return end.Word(s.cause.Load()) }
 // FirstByte is the time from Run to the peer's first byte; 0 if there was none.
 func (s *Session) FirstByte() time.Duration { return time.Duration(s.firstByte.Load()) }
 
+// Idle tells for how long nothing has moved on each of the sessions; 0 on one that has ended meanwhile. It asks each loop
+// that carries some of them, once, so that keeping the time costs a session nothing.
+func Idle(sessions []*Session) []time.Duration {
+	idle := make([]time.Duration, len(sessions))
+	carried := make(map[*loop][]int)
+	for i, s := range sessions {
+		if l := s.loop.Load(); l != nil {
+			carried[l] = append(carried[l], i)
+		} else {
+			idle[i] = s.idle()
+		}
+	}
+	for l, at := range carried {
+		l.idle(sessions, at, idle)
+	}
+	return idle
+}
+
+// idle is Idle of a session that no loop carries.
+func (s *Session) idle() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil || s.ended { // before Run, or after
+		return 0
+	}
+	return time.Since(s.born) - time.Duration(s.last.Load())
+}
+
 // Upstream is our own address on the connection to the peer; the zero value before it is connected.
 func (s *Session) Upstream() netip.AddrPort {
 	s.mu.Lock()

@@ -1,0 +1,87 @@
+package lb
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/relay"
+)
+
+// Conns lists the sessions that a filter lets pass, the oldest first and at most f.Limit, and says how many there are.
+func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
+	found := s.find(f)
+	slices.SortFunc(found, func(a, b settled) int { return cmp.Compare(a.walk().id, b.walk().id) })
+	matched = len(found)
+	if f.Limit > 0 {
+		found = found[:min(f.Limit, matched)]
+	}
+	now := time.Now()
+	list = make([]admin.Conn, len(found))
+	var carried []*relay.Session
+	var at []int
+	for i, c := range found {
+		t := c.walk()
+		list[i] = admin.Conn{
+			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.conf.Name, Protocol: t.listener.proto,
+			Client: t.client.String(), Local: t.local.String(), Age: now.Sub(t.born).Seconds(), Epoch: c.epoch,
+		}
+		if c.peer.IsValid() {
+			list[i].Peer = c.peer.String()
+		}
+		if up := c.Upstream(); up.IsValid() {
+			list[i].Upstream = up.String()
+		}
+		list[i].In, list[i].Out = c.moved()
+		switch session := c.live.(type) {
+		case *tcpSession:
+			carried, at = append(carried, &session.Session), append(at, i)
+		case *udpFlow:
+			list[i].Idle = session.Idle().Seconds()
+		}
+	}
+	for n, idle := range relay.Idle(carried) {
+		list[at[n]].Idle = idle.Seconds()
+	}
+	return list, matched
+}
+
+// KillConns ends the sessions that a filter lets pass and says how many.
+func (s *Server) KillConns(f admin.ConnFilter) int {
+	found := s.find(f)
+	for _, c := range found { // without the locks: a session that ends wants them
+		c.Kill(end.AdminKilled)
+	}
+	if len(found) > 0 {
+		s.log.Info("sessions killed", "sessions", len(found), "filter", f.Query().Encode())
+	}
+	return len(found)
+}
+
+// find gives the sessions that a filter lets pass, in any order.
+func (s *Server) find(f admin.ConnFilter) (found []settled) {
+	now := time.Now()
+	peer, _ := netip.ParseAddrPort(f.Peer) // or an address
+	host, _ := netip.ParseAddr(f.Peer)
+	for _, l := range s.listeners {
+		if f.Listener != "" && l.name != f.Listener || f.Pool != "" && l.pool.conf.Name != f.Pool {
+			continue
+		}
+		l.live.each(func(c settled) {
+			t := c.walk()
+			switch {
+			case f.ID > 0 && t.id != f.ID,
+				f.Epoch > 0 && c.epoch != f.Epoch,
+				f.Peer != "" && (c.peer != peer && c.peer.Addr() != host || !c.peer.IsValid()),
+				f.Source.IsValid() && !f.Source.Contains(t.client.Addr()),
+				f.MinAge > 0 && now.Sub(t.born) < f.MinAge:
+				return
+			}
+			found = append(found, c)
+		})
+	}
+	return found
+}
