@@ -39,7 +39,9 @@ type livePool struct {
 // peerCheck is the check of one peer and its last word.
 type peerCheck struct {
 	watch *check.Watch
+	known bool
 	up    bool
+	blind bool // it cannot be tried here
 }
 
 // drain is the time that is left to the sessions of one removed peer.
@@ -175,10 +177,7 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 	}
 	c := new(peerCheck)
 	var err error
-	c.watch, err = p.hub.Watch(addr, check.Options{
-		Kind: conf.Kind, Interval: conf.Interval, Timeout: conf.Timeout, FastInterval: conf.FastInterval,
-		Fall: conf.Fall, Rise: conf.Rise, RefusedIsDown: conf.RefusedIsDown,
-	}, 0, func(s check.State) { p.checked(addr, c, s) })
+	c.watch, err = p.hub.Watch(addr, checkOptions(conf), 0, func(s check.State) { p.checked(addr, c, s) })
 	if err != nil {
 		p.log.Error("no check", "peer", addr.String(), "error", err)
 		return
@@ -197,8 +196,15 @@ func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 		p.mu.Unlock()
 		return
 	}
-	c.up = s.Up
+	before := *c
+	c.known, c.up, c.blind = s.Known, s.Up, s.Blind
 	p.mu.Unlock()
+	if s.Blind && !before.blind {
+		p.log.Error("check cannot be tried", "peer", addr.String(), "detail", s.Last.Detail)
+	}
+	if !s.Known || before.known && before.up == s.Up {
+		return
+	}
 	p.table.SetHealth(addr, health)
 	p.log.Info("peer "+word, "peer", addr.String(), "reason", s.Last.Reason, "detail", s.Last.Detail, "latency", s.Last.Latency)
 	p.mu.Lock()

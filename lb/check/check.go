@@ -17,11 +17,13 @@
 //	    connection counts as Fall failures if RefusedIsDown.
 //	C2  A result that says nothing about the peer (this host ran out of descriptors or source ports) changes no state.
 //	C3  A watch is told each change once, in order, and the present state if it joins late; never with a lock held. A change
-//	    is one of Up, Role, Timeline, Full, Draining, Percent, or Lagging.
+//	    is one of Known, Up, Role, Timeline, Full, Draining, Percent, Lagging or Blind.
 //	C4  Two probes of one target and options never overlap, and their starts are at least FastInterval apart (less 10 %),
 //	    or as far as the timeout makes them.
 //	C5  A probe ends politely: it leaves no reset behind where it can be avoided.
-//	C6  A role is believed at once, be the target up for long or not: a primary that says it is a replica is one. A result
+//	C6  What a target sends is bounded in bytes and in time, whatever it is, and goes into no state but its own.
+//	C7  What is secret is read from its file for each probe, and stands in no result.
+//	C8  A role is believed at once, be the target up for long or not: a primary that says it is a replica is one. A result
 //	    that tells no role changes none; only being down forgets it.
 //
 // It does not know pools, sessions or weights, and does not decide what a state means for them.
@@ -29,53 +31,8 @@ package check
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
-)
-
-// Options say how to probe. Options are comparable: equal options on one target share a probe.
-type Options struct {
-	Kind          string        // what to speak: "tcp"
-	Interval      time.Duration // from the start of one probe to the start of the next, ±10 %
-	Timeout       time.Duration // for one probe
-	FastInterval  time.Duration // replaces Interval while the state is unknown or about to change, if shorter
-	Fall          int           // failures in a row that make an up target down, at least 1
-	Rise          int           // passes in a row that make a down target up, at least 1
-	RefusedIsDown bool          // a refused connection counts as Fall failures
-}
-
-func (o Options) validate(kinds map[string]probeFunc) error {
-	var errs []error
-	if kinds[o.Kind] == nil {
-		errs = append(errs, fmt.Errorf("kind %q: unknown", o.Kind))
-	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"interval", o.Interval}, {"timeout", o.Timeout}, {"fast interval", o.FastInterval}} {
-		if d.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s %v: must be above zero", d.name, d.value))
-		}
-	}
-	if o.Fall < 1 {
-		errs = append(errs, fmt.Errorf("fall %d: must be at least 1", o.Fall))
-	}
-	if o.Rise < 1 {
-		errs = append(errs, fmt.Errorf("rise %d: must be at least 1", o.Rise))
-	}
-	return errors.Join(errs...)
-}
-
-// Reasons of a [Result].
-const (
-	OK          = "ok"
-	Refused     = "refused"
-	Timeout     = "timeout"
-	Unreachable = "unreachable"
-	Error       = "error" // anything else; Detail has it
-	Local       = "local" // this host could not try; says nothing about the peer
 )
 
 // Result is what one probe found.
@@ -89,7 +46,7 @@ type Result struct {
 	Timeline uint64        // higher is newer: of two primaries, the later to become one has the higher; 0: not told
 	Percent  int           // of its configured weight that the peer asks for, 0 is none; meaningful if Weighed
 	Weighed  bool          // Percent was told
-	Reason   string        // one of the reasons above
+	Reason   string        // one of the reasons in reason.go
 	Detail   string        // for people: the error; mostly empty when alive
 	Latency  time.Duration // until the answer was clear
 	At       time.Time     // when the probe ended
@@ -105,7 +62,8 @@ type State struct {
 	Lagging  bool      // a replica further behind than the watch allows, or that cannot say how far
 	Full     bool      // as in Result, of the last result while Up
 	Draining bool
-	Percent  int // 100 unless told otherwise
+	Percent  int  // 100 unless told otherwise
+	Blind    bool // the last result was Local: all else is as it was before
 	Last     Result
 	Streak   int // results in a row that contradict Up, always too few to change it
 }
@@ -113,3 +71,13 @@ type State struct {
 // probeFunc asks the target once. The context carries the timeout. It fills in all but At, and Latency only if it went
 // on after the answer was clear.
 type probeFunc func(ctx context.Context, target netip.AddrPort) Result
+
+// kindFunc makes the probes of a kind, one for each target and options, so that they can keep what they need again. The
+// error is of options that cannot be.
+type kindFunc func(o Options) (probeFunc, error)
+
+var kinds = map[string]kindFunc{
+	"tcp":  newTCP,
+	"tls":  newTLS,
+	"http": newHTTP,
+}

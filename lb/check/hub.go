@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ var ErrClosed = errors.New("check: hub is closed")
 
 // Hub owns all probes of a process. Its methods are safe for concurrent use.
 type Hub struct {
-	kinds  map[string]probeFunc // never changes after NewHub
+	kinds  map[string]kindFunc // never changes after NewHub
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the probes' goroutines
@@ -26,14 +27,14 @@ type Hub struct {
 
 type key struct {
 	target  netip.AddrPort
-	options Options
+	options string // their key
 }
 
 // NewHub returns a hub without probes. The caller closes it.
 func NewHub() *Hub {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Hub{
-		kinds:  map[string]probeFunc{"tcp": probeTCP},
+		kinds:  maps.Clone(kinds),
 		ctx:    ctx,
 		cancel: cancel,
 		probes: make(map[key]*probe),
@@ -62,10 +63,18 @@ func (h *Hub) Watch(target netip.AddrPort, o Options, maxLag time.Duration, noti
 	if !target.IsValid() || target.Port() == 0 {
 		return nil, fmt.Errorf("check %v: not an address and port", target)
 	}
-	if err := o.validate(h.kinds); err != nil {
+	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("check %v: %w", target, err)
 	}
-	k := key{netip.AddrPortFrom(target.Addr().Unmap(), target.Port()), o}
+	newProbeFunc, ok := h.kinds[o.Kind]
+	if !ok {
+		return nil, fmt.Errorf("check %v: kind %q: unknown", target, o.Kind)
+	}
+	ask, err := newProbeFunc(o)
+	if err != nil {
+		return nil, fmt.Errorf("check %v: kind %q: %w", target, o.Kind, err)
+	}
+	k := key{netip.AddrPortFrom(target.Addr().Unmap(), target.Port()), o.key()}
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +83,7 @@ func (h *Hub) Watch(target netip.AddrPort, o Options, maxLag time.Duration, noti
 	}
 	p := h.probes[k]
 	if p == nil {
-		p = newProbe(h, k)
+		p = newProbe(h, k, o, ask)
 		h.probes[k] = p
 		h.wg.Go(p.run)
 	}

@@ -63,7 +63,7 @@ func (f *fake) count() int {
 
 func newFakeHub(f *fake) *Hub {
 	h := NewHub()
-	h.kinds["fake"] = f.ask
+	h.kinds["fake"] = func(Options) (probeFunc, error) { return f.ask, nil }
 	return h
 }
 

@@ -8,14 +8,15 @@ import (
 
 // probe asks one target with one set of options for as long as anyone watches.
 type probe struct {
-	hub    *Hub
-	key    key
-	ask    probeFunc
-	ctx    context.Context
-	cancel context.CancelFunc
-	wake   chan struct{} // holds one signal: a watch joined, or poked is set
-	poked  atomic.Bool
-	last   atomic.Pointer[Result] // nil before the first
+	hub     *Hub
+	key     key
+	options Options
+	ask     probeFunc
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wake    chan struct{} // holds one signal: a watch joined, or poked is set
+	poked   atomic.Bool
+	last    atomic.Pointer[Result] // nil before the first
 
 	watches map[*Watch]struct{} // guarded by hub.mu
 
@@ -27,14 +28,15 @@ type probe struct {
 	due     *time.Timer // fires when the next one may start; stopped while busy
 }
 
-func newProbe(h *Hub, k key) *probe {
+func newProbe(h *Hub, k key, o Options, ask probeFunc) *probe {
 	p := &probe{
 		hub:     h,
 		key:     k,
-		ask:     h.kinds[k.options.Kind],
+		options: o,
+		ask:     ask,
 		wake:    make(chan struct{}, 1),
 		watches: make(map[*Watch]struct{}),
-		target:  target{options: k.options},
+		target:  target{options: o},
 		results: make(chan Result, 1),
 	}
 	p.ctx, p.cancel = context.WithCancel(h.ctx)
@@ -65,7 +67,7 @@ func (p *probe) run() {
 		case <-p.wake:
 		}
 		if !p.busy && p.poked.Swap(false) {
-			p.schedule(p.key.options.FastInterval)
+			p.schedule(p.options.FastInterval)
 		}
 		p.tell()
 	}
@@ -77,7 +79,7 @@ func (p *probe) schedule(d time.Duration) {
 }
 
 func (p *probe) askOnce() {
-	ctx, cancel := context.WithTimeout(p.ctx, p.key.options.Timeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.options.Timeout)
 	defer cancel()
 	start := time.Now()
 	r := p.ask(ctx, p.key.target)
@@ -152,10 +154,10 @@ func (w *Watch) Last() (Result, bool) {
 
 // news is what a watch is told of, when any of it changes.
 type news struct {
-	known, up, lagging, full, draining bool
-	role                               Role
-	timeline                           uint64
-	percent                            int
+	known, up, lagging, full, draining, blind bool
+	role                                      Role
+	timeline                                  uint64
+	percent                                   int
 }
 
 // claim gives the state as w must be told it, and notes that it was; false if that is nothing new. It does so right
@@ -172,10 +174,10 @@ func (w *Watch) claim(s State) (State, bool) {
 		s.Lagging = lagging(s.Last, w.maxLag, w.told.lagging)
 	}
 	n := news{
-		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining,
+		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining, blind: s.Blind,
 		role: s.Role, timeline: s.Timeline, percent: s.Percent,
 	}
-	if w.closed || !s.Known || w.told == n {
+	if w.closed || w.told == n || !s.Known && !s.Blind && !w.told.blind {
 		return s, false
 	}
 	w.told = n

@@ -14,7 +14,7 @@ type target struct {
 // observe takes one result in.
 func (t *target) observe(r Result) {
 	s := &t.state
-	s.Last = r
+	s.Last, s.Blind = r, r.Reason == Local
 	switch {
 	case r.Reason == Local:
 	case !s.Known, r.Alive != s.Up && s.Streak+t.worth(r) >= t.needed(r):

@@ -39,7 +39,11 @@ func ask(t *testing.T, target netip.AddrPort) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return probeTCP(ctx, target)
+	probe, err := newTCP(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return probe(ctx, target)
 }
 
 func TestTCPProbeOfAServer(t *testing.T) {

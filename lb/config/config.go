@@ -108,14 +108,3 @@ type Backend struct {
 	AbsentHold   time.Duration
 	AllowAnswers []string
 }
-
-// Check is an active health check.
-type Check struct {
-	Kind          string
-	Interval      time.Duration
-	Timeout       time.Duration
-	FastInterval  time.Duration
-	Fall          int
-	Rise          int
-	RefusedIsDown bool
-}

@@ -2,30 +2,40 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
-// What docs/dns.md shows must load as it stands, beside the listener and the pool that it leaves out.
+// What the docs show must load as it stands, beside the listener and the pool that they leave out. Secrets stand in a
+// file of the test.
 func TestDocsLoad(t *testing.T) {
-	text, err := os.ReadFile("../../docs/dns.md")
-	if err != nil {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?ms)^```toml\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 5 {
-		t.Fatalf("%d configs in docs/dns.md", len(blocks))
-	}
-	for _, b := range blocks {
-		pool, config := "p", b[1]
-		if m := regexp.MustCompile(`(?m)^\[+pool\.(\w+)`).FindStringSubmatch(config); m != nil {
-			pool = m[1]
-		} else {
-			config += "[[pool.p.backend]]\nhost = \"db.test\"\nport = 1\n"
+	for file, least := range map[string]int{"dns.md": 5, "health.md": 1} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		config += "[[listener]]\nname = \"l\"\nlisten = \"tcp://127.0.0.1:1\"\npool = \"" + pool + "\"\n"
-		if _, err := parse("dns.md", config, new(Flags)); err != nil {
-			t.Errorf("%v\n%s", err, config)
+		blocks := regexp.MustCompile("(?ms)^```toml\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
+		if len(blocks) < least {
+			t.Fatalf("%d configs in docs/%s", len(blocks), file)
+		}
+		for _, b := range blocks {
+			pool, config := "p", regexp.MustCompile(`"/etc/ebb/.*?"`).ReplaceAllLiteralString(b[1], `"`+secret+`"`)
+			if m := regexp.MustCompile(`(?m)^\[+pool\.(\w+)`).FindStringSubmatch(config); m != nil {
+				pool = m[1]
+			}
+			if !strings.Contains(config, ".backend]]") {
+				config += "[[pool." + pool + ".backend]]\nhost = \"db.test\"\nport = 1\n"
+			}
+			config += "[[listener]]\nname = \"l\"\nlisten = \"tcp://127.0.0.1:1\"\npool = \"" + pool + "\"\n"
+			if _, err := parse(file, config, new(Flags)); err != nil {
+				t.Errorf("%v\n%s", err, config)
+			}
 		}
 	}
 }

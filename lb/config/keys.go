@@ -129,27 +129,6 @@ var backendKeys = []key[Backend]{
 	{name: "mode"},
 }
 
-var checkKeys = []key[Check]{
-	{name: "kind", read: func(c *Check, v value) {
-		v.word(&c.Kind, "tcp", "tls http send_expect dns postgres mysql redis exec agent")
-	}, need: "\"tcp\""},
-	{name: "interval", read: func(c *Check, v value) { v.duration(&c.Interval, minInterval, "") }},
-	{name: "timeout", read: func(c *Check, v value) { v.duration(&c.Timeout, time.Millisecond, "") }},
-	{name: "fast_interval", read: func(c *Check, v value) { v.duration(&c.FastInterval, minInterval, "") }},
-	{name: "fall", read: func(c *Check, v value) { v.int(&c.Fall, 1, 100, "") }},
-	{name: "rise", read: func(c *Check, v value) { v.int(&c.Rise, 1, 100, "") }},
-	{name: "refused_is_down", read: func(c *Check, v value) { v.bool(&c.RefusedIsDown) }},
-	{name: "max_lag"},
-	{name: "password_file"},
-	{name: "port"},
-	{name: "proxy"},
-	{name: "single"},
-	{name: "steps"},
-	{name: "tls"},
-	{name: "user"},
-	{name: "want"},
-}
-
 const (
 	maxConns    = 10_000_000
 	minRefresh  = 100 * time.Millisecond // of one name: DNS servers are not ours alone

@@ -84,7 +84,7 @@ func TestProblems(t *testing.T) {
 		{"attempts", whole + "[pool.p]\nconnect_attempts = 0\n", []string{`f:10: pool.p.connect_attempts: found 0, expected a whole number from 1 to 100`}},
 		{"attempt above deadline", whole + "[resolver.default]\nattempt_timeout = \"6s\"\n", []string{`f:10: resolver.default.attempt_timeout: found attempt_timeout 6s above deadline 5s, expected at most as much`}},
 		{"check", whole + "[pool.p.check]\ninterval = \"1s\"\nfast_interval = \"2s\"\nfall = 0\nrise = 0\ntimeout = \"0s\"\nrefused_is_down = \"yes\"\n", []string{
-			`f:9: pool.p.check.kind: missing, expected "tcp"`,
+			`f:9: pool.p.check.kind: missing, expected ` + choice(checkKindWords),
 			`f:11: pool.p.check.fast_interval: found 2s above interval 1s, expected at most as much`,
 			`f:12: pool.p.check.fall: found 0, expected a whole number from 1 to 100`,
 			`f:13: pool.p.check.rise: found 0, expected a whole number from 1 to 100`,
@@ -386,7 +386,7 @@ fall = 0
 		`:26: pool.pg-primary.backend.weight: found 70000, expected a whole number from 0 to 65535`,
 		`:27: pool.pg-primary.backend.host: missing, expected a DNS name or an IP address`,
 		`:30: pool.pg-primary.backend.max_refresh: found min_refresh 1m above max_refresh 30s, expected at most as much`,
-		`:32: pool.pg-primary.check.kind: found "smtp", expected "tcp"`,
+		`:32: pool.pg-primary.check.kind: found "smtp", expected ` + choice(checkKindWords),
 		`:33: pool.pg-primary.check.fall: found 0, expected a whole number from 1 to 100`,
 		`:34: pool.empty.backend: missing, expected at least one backend`,
 	}

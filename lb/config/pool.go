@@ -19,17 +19,3 @@ func readResolverOf(p *Pool, v value) {
 		v.src.resolverRef = append(v.src.resolverRef, reference{v, s})
 	}
 }
-
-func readCheck(p *Pool, v value) {
-	c := *defaults().Pools[0].Check
-	if !readTable(v, checkKeys, &c) {
-		return
-	}
-	switch {
-	case !v.has("fast_interval"):
-		c.FastInterval = min(c.FastInterval, c.Interval)
-	case v.sound("interval", "fast_interval") && c.FastInterval > c.Interval:
-		v.written("fast_interval").fail("found %s above interval %s, expected at most as much", brief(c.FastInterval), brief(c.Interval))
-	}
-	p.Check = &c
-}

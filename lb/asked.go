@@ -1,0 +1,17 @@
+package lb
+
+import (
+	"github.com/ebb-lb/ebb/lb/check"
+	"github.com/ebb-lb/ebb/lb/config"
+)
+
+// checkOptions says how a pool's peers are asked.
+func checkOptions(c *config.Check) check.Options {
+	return check.Options{
+		Kind: c.Kind, Interval: c.Interval, Timeout: c.Timeout, FastInterval: c.FastInterval,
+		Fall: c.Fall, Rise: c.Rise, RefusedIsDown: c.RefusedIsDown,
+		Port: uint16(c.Port), Proxy: c.Proxy,
+		TLS:  check.TLS{Mode: c.TLS, Name: c.TLSName, CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
+		HTTP: check.HTTP{Method: c.Method, Path: c.Path, Host: c.Host, Expect: c.Expect, Body: c.ExpectBody},
+	}
+}

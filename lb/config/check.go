@@ -1,0 +1,140 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Check is an active health check.
+type Check struct {
+	Kind          string
+	Interval      time.Duration
+	Timeout       time.Duration
+	FastInterval  time.Duration
+	Fall          int
+	Rise          int
+	RefusedIsDown bool
+
+	Port        int    // 0 is the peer's own
+	Proxy       string // off, v1, v2
+	TLS         string // off, require, verify
+	TLSName     string // "" is the peer's address
+	TLSCAFile   string // "" is the CAs of the system
+	TLSCertFile string // "" is none
+	TLSKeyFile  string // "" is none
+
+	Method     string
+	Path       string
+	Host       string // "" is the address asked
+	Expect     string
+	ExpectBody string // "" is any
+}
+
+var checkKindWords = strings.Fields(checkKinds)
+
+const checkKinds = "tcp tls http"
+
+var checkKeys = []key[Check]{
+	{name: "kind", read: func(c *Check, v value) {
+		v.word(&c.Kind, checkKinds, "send_expect dns postgres mysql redis exec agent")
+	}, need: choice(checkKindWords)},
+	{name: "interval", read: func(c *Check, v value) { v.duration(&c.Interval, minInterval, "") }},
+	{name: "timeout", read: func(c *Check, v value) { v.duration(&c.Timeout, time.Millisecond, "") }},
+	{name: "fast_interval", read: func(c *Check, v value) { v.duration(&c.FastInterval, minInterval, "") }},
+	{name: "fall", read: func(c *Check, v value) { v.int(&c.Fall, 1, 100, "") }},
+	{name: "rise", read: func(c *Check, v value) { v.int(&c.Rise, 1, 100, "") }},
+	{name: "refused_is_down", read: func(c *Check, v value) { v.bool(&c.RefusedIsDown) }},
+	{name: "port", read: func(c *Check, v value) { v.int(&c.Port, 1, 65535, "peer") }},
+	{name: "proxy", read: func(c *Check, v value) { v.word(&c.Proxy, "off v1 v2", "") }},
+	{name: "tls", read: func(c *Check, v value) { v.word(&c.TLS, "off require verify", "") }},
+	{name: "tls_name", read: func(c *Check, v value) { v.tlsName(&c.TLSName) }},
+	{name: "tls_ca_file", read: func(c *Check, v value) { v.file(&c.TLSCAFile, "system") }},
+	{name: "tls_cert_file", read: func(c *Check, v value) { v.file(&c.TLSCertFile, "off") }},
+	{name: "tls_key_file", read: func(c *Check, v value) { v.secretFile(&c.TLSKeyFile) }},
+	{name: "method", read: func(c *Check, v value) { v.word(&c.Method, "GET HEAD OPTIONS", "") }},
+	{name: "path", read: func(c *Check, v value) { v.httpPath(&c.Path) }},
+	{name: "host", read: func(c *Check, v value) { v.line(&c.Host, "a host as HTTP names it, or \"\" for the address asked") }},
+	{name: "expect", read: func(c *Check, v value) { v.codes(&c.Expect) }},
+	{name: "expect_body", read: func(c *Check, v value) { v.regexp(&c.ExpectBody) }},
+	{name: "max_lag"},
+	{name: "password_file"},
+	{name: "single"},
+	{name: "steps"},
+	{name: "user"},
+	{name: "want"},
+}
+
+const (
+	connecting = "port proxy "
+	securing   = "tls tls_name tls_ca_file tls_cert_file tls_key_file "
+)
+
+// checkUses says what each kind has a use for, besides what all have. A key that stands nowhere here is for all.
+var checkUses = map[string]string{
+	"tcp":  connecting,
+	"tls":  connecting + securing,
+	"http": connecting + securing + "method path host expect expect_body",
+}
+
+func readCheck(p *Pool, v value) {
+	c := *defaults().Pools[0].Check
+	if !readTable(v, checkKeys, &c) {
+		return
+	}
+	if c.Kind == "tls" && !v.has("tls") {
+		c.TLS = "require"
+	}
+	switch {
+	case !v.has("fast_interval"):
+		c.FastInterval = min(c.FastInterval, c.Interval)
+	case v.sound("interval", "fast_interval") && c.FastInterval > c.Interval:
+		v.written("fast_interval").fail("found %s above interval %s, expected at most as much", brief(c.FastInterval), brief(c.Interval))
+	}
+	if v.sound("kind") && c.Kind != "" {
+		v.checkUses(c.Kind)
+	}
+	v.checkTLS(&c)
+	p.Check = &c
+}
+
+// checkUses refuses keys that a kind has no use for, unless they say what holds anyway.
+func (v value) checkUses(kind string) {
+	names, entries, _ := v.table()
+	for _, name := range names {
+		var users []string
+		for _, k := range checkKindWords {
+			if slices.Contains(strings.Fields(checkUses[k]), name) {
+				users = append(users, k)
+			}
+		}
+		k := find(checkKeys, name)
+		if len(users) == 0 || slices.Contains(users, kind) || k == nil || k.read == nil || !v.sound(name) {
+			continue
+		}
+		c := *defaults().Pools[0].Check
+		k.read(&c, entries[name])
+		if !reflect.DeepEqual(c, *defaults().Pools[0].Check) {
+			entries[name].fail("found with kind %q, which has no use for it, expected with kind %s", kind, choice(users))
+		}
+	}
+}
+
+// checkTLS judges the keys for TLS together.
+func (v value) checkTLS(c *Check) {
+	if !v.sound("kind", "tls", "tls_name", "tls_ca_file", "tls_cert_file", "tls_key_file") {
+		return
+	}
+	off := c.TLS == "off"
+	switch {
+	case off && c.Kind == "tls":
+		v.written("tls").fail("found \"off\" with kind \"tls\", expected \"require\" or \"verify\"")
+	case off && c.TLSName+c.TLSCAFile+c.TLSCertFile+c.TLSKeyFile != "":
+		v.written("tls_name", "tls_ca_file", "tls_cert_file", "tls_key_file").fail("found without TLS, expected with tls = \"verify\"")
+	case c.TLS == "require" && c.TLSCAFile != "":
+		v.written("tls_ca_file").fail("found with tls = \"require\", which believes every certificate, expected with tls = \"verify\"")
+	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
+		v.written("tls_cert_file", "tls_key_file").fail("found one of tls_cert_file and tls_key_file, expected both or none")
+	}
+}
