@@ -26,7 +26,7 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 	for i, c := range found {
 		t := c.walk()
 		list[i] = admin.Conn{
-			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.conf.Name, Protocol: t.listener.proto,
+			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.name, Protocol: t.listener.port.proto,
 			Client: t.client.String(), Local: t.local.String(), Age: now.Sub(t.born).Seconds(), Epoch: c.epoch,
 		}
 		if c.peer.IsValid() {
@@ -66,8 +66,8 @@ func (s *Server) find(f admin.ConnFilter) (found []settled) {
 	now := time.Now()
 	peer, _ := netip.ParseAddrPort(f.Peer) // or an address
 	host, _ := netip.ParseAddr(f.Peer)
-	for _, l := range s.listeners {
-		if f.Listener != "" && l.name != f.Listener || f.Pool != "" && l.pool.conf.Name != f.Pool {
+	for _, l := range s.running().everyListener() {
+		if f.Listener != "" && l.name != f.Listener || f.Pool != "" && l.pool.name != f.Pool {
 			continue
 		}
 		l.live.each(func(c settled) {

@@ -21,7 +21,7 @@ func TestConnsListsWhatLives(t *testing.T) {
 	peers, _ := backends(t, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{literal(peers[0].addr), literal(peers[1].addr)}
 	r.serve()
-	client := admin.NewClient(r.server.admin.Addr())
+	client := admin.NewClient(r.server.running().admin.Addr())
 	ask := func(f admin.ConnFilter) ([]admin.Conn, int) {
 		t.Helper()
 		list, n, err := client.Conns(context.Background(), f)
@@ -108,7 +108,7 @@ func TestKillEndsWhatIsMeant(t *testing.T) {
 	peers, _ := backends(t, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{literal(peers[0].addr), literal(peers[1].addr)}
 	r.serve()
-	client := admin.NewClient(r.server.admin.Addr())
+	client := admin.NewClient(r.server.running().admin.Addr())
 	on := make(map[netip.AddrPort][]*net.TCPConn)
 	for range 4 {
 		c := r.dial()
@@ -122,14 +122,14 @@ func TestKillEndsWhatIsMeant(t *testing.T) {
 	if err := client.KillConn(context.Background(), list[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one is gone", func() bool { return r.server.active() == 3 })
+	eventually(t, "one is gone", func() bool { return r.server.running().active() == 3 })
 	if err := client.KillConn(context.Background(), list[0].ID); err == nil || err.Error() != fmt.Sprintf("no session has the id %d", list[0].ID) {
 		t.Errorf("again: %v", err)
 	}
 	if n, err := client.KillConns(context.Background(), admin.ConnFilter{Peer: peers[1].addr.String()}); n != 2 || err != nil {
 		t.Errorf("by peer: %d %v", n, err)
 	}
-	eventually(t, "one is left", func() bool { return r.server.active() == 1 })
+	eventually(t, "one is left", func() bool { return r.server.running().active() == 1 })
 	left := 0
 	for _, c := range on[peers[0].addr] {
 		fmt.Fprint(c, "x")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 )
 
@@ -11,19 +12,19 @@ import (
 var cores = runtime.GOMAXPROCS(0)
 
 // openEngine starts the loops that carry TCP, or settles on the portable relay.
-func (s *Server) openEngine() error {
+func (s *Server) openEngine(conf config.Relay) error {
 	s.engine = "portable"
-	if s.conf.Relay.Engine == s.engine {
+	if conf.Engine == s.engine {
 		return nil
 	}
-	loops, err := relay.NewLoops(s.slots, s.conf.Relay.Engine)
+	loops, err := relay.NewLoops(s.slots, conf.Engine)
 	switch {
 	case err == nil:
 		s.loops, s.engine = loops, loops.Engine()
 		if why := loops.Why(); why != "" {
 			s.log.Warn("falling back", "engine", s.engine, "reason", why)
 		}
-	case s.conf.Relay.Engine == "auto":
+	case conf.Engine == "auto":
 		s.log.Warn("falling back", "engine", s.engine, "reason", err)
 		return nil
 	default:

@@ -4,14 +4,20 @@ import "sync/atomic"
 
 // limit bounds the sessions of one listener.
 type limit struct {
-	max  int64 // 0 is none
+	max  atomic.Int64 // 0 is none
 	held atomic.Int64
+}
+
+func newLimit(most int) *limit {
+	m := new(limit)
+	m.max.Store(int64(most))
+	return m
 }
 
 func (m *limit) take() bool {
 	for {
-		n := m.held.Load()
-		if m.max > 0 && n >= m.max {
+		n, most := m.held.Load(), m.max.Load()
+		if most > 0 && n >= most {
 			return false
 		}
 		if m.held.CompareAndSwap(n, n+1) {

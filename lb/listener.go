@@ -1,10 +1,7 @@
 package lb
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -12,24 +9,24 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
-	"github.com/ebb-lb/ebb/lb/internal/flow"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
-	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// listener is one bound address and the sessions that came through it.
+// listener is one of the config's, on one of its addresses: its settings, its pool, and the sessions that came that way.
+// Settings change under it. Another name or another pool is another listener on the same port, and this one leaves with
+// its last session.
 type listener struct {
 	name   string
-	proto  string // tcp or udp
-	addr   netip.AddrPort
-	conf   config.Listener
+	port   *port
 	pool   *livePool
 	log    *slog.Logger
-	access bool // one line for each session
+	access *atomic.Bool // one line for each session
 	slots  int
 	ids    *atomic.Uint64
 	limit  *limit // shared by the addresses of one listener
 	live   *registry
+
+	settings atomic.Pointer[config.Listener]
 
 	turn     atomic.Uint64 // of the slots
 	active   atomic.Int64
@@ -39,60 +36,44 @@ type listener struct {
 	rejected counts[string] // refused at a limit
 	dropped  counts[string] // datagrams
 
-	loops    *relay.Loops        // nil is the portable relay
-	looped   *relay.LoopAcceptor // tcp, on loops
-	acceptor *relay.Acceptor     // tcp, portable
-	packets  *sock.PacketConn    // udp, until flows is made
-	flows    *flow.Table         // udp
-
-	accepting sync.WaitGroup // the loop that takes clients
-	serving   sync.WaitGroup // the sessions
+	joined  atomic.Int64 // sessions that begin, live or end
+	leaving atomic.Bool  // the port serves another, or nobody
+	once    sync.Once
+	gone    chan struct{} // closed when it leaves and its last session has ended
 }
 
-// open binds the address. The kernel queues connections from now on; none is accepted before start.
-func (l *listener) open(ctx context.Context, at config.Endpoint) error {
-	l.proto, l.addr = at.Network, at.Addr
-	if at.Network == "udp" {
-		pc, err := sock.ListenUDP(ctx, at.Addr)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.name, err)
-		}
-		l.packets, l.addr = pc, sock.AddrPort(pc.LocalAddr())
-		return nil
+// conf is what the config says of it now. A session reads it when it begins.
+func (l *listener) conf() *config.Listener { return l.settings.Load() }
+
+// join counts a session in, before anything else is done for it; false means that the listener leaves. Who joins parts.
+//
+// That nobody joins whom leave does not wait for is what pool says of its epochs: leaving is set first, so a join that has
+// not seen it is in the count.
+func (l *listener) join() bool {
+	l.joined.Add(1)
+	if l.leaving.Load() {
+		l.part()
+		return false
 	}
-	ln, err := sock.ListenTCP(ctx, at.Addr)
-	if err != nil {
-		return fmt.Errorf("listener %s: %w", l.name, err)
-	}
-	l.addr = sock.AddrPort(ln.Addr())
-	if l.loops == nil {
-		l.acceptor = relay.NewAcceptor(ln)
-		return nil
-	}
-	if l.looped, err = l.loops.Acceptor(ln); err != nil {
-		return fmt.Errorf("listener %s: %w", l.name, err)
-	}
-	return nil
+	return true
 }
 
-// start serves clients.
-func (l *listener) start() {
-	if l.proto == "udp" {
-		l.flows = flow.NewTable(l.packets, flow.Options{IdleTimeout: l.conf.UDPIdleTimeout}, l.openFlow, func(reason string) { l.dropped.add(reason) })
-		l.accepting.Go(l.flows.Run)
-		return
+// part counts a session out, after everything else.
+func (l *listener) part() {
+	n := l.joined.Add(-1)
+	if n < 0 {
+		panic("lb: a listener has fewer than zero sessions")
 	}
-	if l.looped != nil {
-		l.looped.Run(l.serveLooped, l.acceptFailed)
-		return
+	if n == 0 && l.leaving.Load() {
+		l.once.Do(func() { close(l.gone) })
 	}
-	l.accepting.Go(func() { l.acceptor.Run(l.serve, l.acceptFailed) })
 }
 
-func (l *listener) acceptFailed(reason string) {
-	if n := l.accept.add(reason); n&(n-1) == 0 { // 1, 2, 4, 8, ...: said often enough, never a flood
-		l.log.Warn("accept failed, backing off", "listener", l.name, "reason", reason, "times", n)
-	}
+// leave ends the listener with its last session, which gone tells. The port has stopped or serves another.
+func (l *listener) leave() {
+	l.joined.Add(1)
+	l.leaving.Store(true)
+	l.part()
 }
 
 // admit takes a place for a session, unless max_conns are taken. Whoever is admitted departs.
@@ -116,62 +97,20 @@ func (l *listener) trip(client, local netip.AddrPort, slot int) trip {
 	return trip{listener: l, slot: slot, client: client, local: local, born: time.Now()}
 }
 
-// serve takes over an accepted connection. It does not block.
-func (l *listener) serve(c *net.TCPConn) {
-	s := l.welcome(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()), l.nextSlot())
-	if s == nil {
-		sock.Abort(c)
-		return
-	}
-	go s.Run(c, s)
-}
-
-// serveLooped says what carries a connection that a loop has accepted; nil refuses it.
-func (l *listener) serveLooped(client, local netip.AddrPort, carrier int) (*relay.Session, relay.Director) {
-	s := l.welcome(client, local, carrier)
-	if s == nil {
-		return nil, nil
-	}
-	return &s.Session, s
-}
-
-// welcome admits a session; nil means that its client is to be refused.
+// welcome admits a session that has joined; nil means that its client is to be refused.
 func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.begin()
 	if !l.admit() {
 		l.rejected.add("max_conns")
 		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
+		l.part()
 		return nil
 	}
+	c := l.conf()
 	s.Options = relay.Options{
-		ConnectTimeout: l.pool.conf.ConnectTimeout, IdleTimeout: l.conf.IdleTimeout, HalfCloseTimeout: l.conf.HalfCloseTimeout,
+		ConnectTimeout: l.pool.conf().ConnectTimeout, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
 	}
-	l.serving.Add(1)        // until Done
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
 	return s
-}
-
-// stop takes no new sessions: when it returns, every session is registered. Those that live go on.
-func (l *listener) stop() {
-	switch {
-	case l.acceptor != nil:
-		l.acceptor.Close()
-	case l.looped != nil:
-		l.looped.Close()
-	}
-	if l.flows != nil {
-		l.flows.Stop()
-	} else if l.packets != nil {
-		_ = l.packets.Close()
-	}
-	l.accepting.Wait()
-}
-
-// wait returns when every session has ended. Call it after stop.
-func (l *listener) wait() {
-	l.serving.Wait()
-	if l.flows != nil {
-		l.flows.Close()
-	}
 }

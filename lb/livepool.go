@@ -17,7 +17,7 @@ import (
 
 // livePool is a pool at work: its epoch table, what fills it, and what follows when a peer comes, goes or dies.
 type livePool struct {
-	conf    config.Pool
+	name    string
 	log     *slog.Logger
 	table   *pool.Table
 	members *members
@@ -25,6 +25,8 @@ type livePool struct {
 	connect prometheus.Observer
 	first   prometheus.Observer
 	kill    func(w end.Word, addr netip.AddrPort) int // cuts the sessions of this pool on one peer
+
+	settings atomic.Pointer[config.Pool]
 
 	counts sync.Map // netip.AddrPort -> *peerCount
 
@@ -56,15 +58,19 @@ func newLivePool(conf config.Pool, slots int, r *pool.Reclaimer, hub *check.Hub,
 		return nil, err
 	}
 	p := &livePool{
-		conf: conf, log: log.With("pool", conf.Name), hub: hub,
+		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
 		checks: make(map[netip.AddrPort]*peerCheck), drains: make(map[netip.AddrPort]*drain),
 	}
+	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, OnGone: p.gone,
 	}, r)
 	p.members = newMembers(conf.Backends, p.log, p.isPassing, p.publish)
 	return p, nil
 }
+
+// conf is what the config says of the pool now.
+func (p *livePool) conf() *config.Pool { return p.settings.Load() }
 
 // publish makes the next epoch, if the members differ, and lets follow what follows.
 func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
@@ -85,13 +91,13 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 	}
 	var cut []netip.AddrPort
 	for _, addr := range diff.Removed {
-		switch p.conf.On.Removed {
+		switch p.conf().On.Removed {
 		case "close":
 			cut = append(cut, addr)
 		case "drain":
-			if p.conf.DrainTimeout > 0 && !p.closed {
+			if p.conf().DrainTimeout > 0 && !p.closed {
 				d := new(drain)
-				d.timer = time.AfterFunc(p.conf.DrainTimeout, func() { p.drained(addr, d) })
+				d.timer = time.AfterFunc(p.conf().DrainTimeout, func() { p.drained(addr, d) })
 				p.drains[addr] = d
 			}
 		}
@@ -130,19 +136,19 @@ func (p *livePool) cut(w end.Word, addr netip.AddrPort) {
 
 // unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not.
 func (p *livePool) unwanted(peer *pool.Peer) end.Word {
-	if p.conf.On.Dead == "close" && peer.Health() == pool.HealthDown {
+	if p.conf().On.Dead == "close" && peer.Health() == pool.HealthDown {
 		return end.PeerDead
 	}
 	if p.table.Lists(peer) {
 		return end.None
 	}
-	switch p.conf.On.Removed {
+	switch p.conf().On.Removed {
 	case "close":
 		return end.PeerRemoved
 	case "drain":
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.conf.DrainTimeout > 0 && p.drains[peer.Addr()] == nil {
+		if p.conf().DrainTimeout > 0 && p.drains[peer.Addr()] == nil {
 			return end.Drained
 		}
 	}
@@ -171,7 +177,7 @@ func (p *livePool) drained(addr netip.AddrPort, d *drain) {
 
 // watchLocked starts the check of an address that has none.
 func (p *livePool) watchLocked(addr netip.AddrPort) {
-	conf := p.conf.Check
+	conf := p.conf().Check
 	if conf == nil || p.closed || p.checks[addr] != nil {
 		return
 	}
@@ -213,7 +219,7 @@ func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	if s.Up {
 		return
 	}
-	if p.conf.On.Dead == "close" {
+	if p.conf().On.Dead == "close" {
 		p.cut(end.PeerDead, addr)
 	}
 	p.members.hasten()

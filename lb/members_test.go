@@ -170,7 +170,7 @@ func TestDNS41TwoNamesOnePeer(t *testing.T) {
 		})
 	}
 	weight(2, "a.test", "b.test")
-	p := r.server.pools[0]
+	p := r.server.running().pools[0]
 	p.mu.Lock()
 	if len(p.checks) != 1 {
 		t.Errorf("%d checks", len(p.checks))

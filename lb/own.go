@@ -7,37 +7,49 @@ import (
 	"time"
 )
 
-// ownAddresses knows where this process listens, so that no name can make it talk to itself. A peer is told from a
-// listener by its protocol too: the pool's listeners say which it is reached by.
-type ownAddresses struct {
-	listeners []*listener
-
-	mu     sync.Mutex
-	local  map[netip.Addr]bool // of this host's interfaces
-	looked time.Time
+// bindings is where a generation listens, so that no name can make it talk to itself. A peer is told from a listener by
+// its protocol too: the pool's listeners say which it is reached by.
+type bindings struct {
+	host   *ownAddresses
+	byPort map[uint16][]*listener
+	protos map[*livePool]map[string]bool
 }
 
-// localEvery is how old the list of this host's addresses may be.
-const localEvery = 5 * time.Second
+func newBindings(host *ownAddresses, listeners []*listener) *bindings {
+	b := &bindings{host: host, byPort: make(map[uint16][]*listener), protos: make(map[*livePool]map[string]bool)}
+	for _, l := range listeners {
+		n := l.port.addr.Port()
+		b.byPort[n] = append(b.byPort[n], l)
+		if b.protos[l.pool] == nil {
+			b.protos[l.pool] = make(map[string]bool)
+		}
+		b.protos[l.pool][l.port.proto] = true
+	}
+	return b
+}
 
 // of gives the test for a pool. For a literal only the listeners of its own pool count: to send to another pool by way of
 // its listener is odd, but somebody has written it down.
-func (o *ownAddresses) of(p *livePool) func(peer netip.AddrPort, literal bool) bool {
-	protos := make(map[string]bool)
-	for _, l := range o.listeners {
-		if l.pool == p {
-			protos[l.proto] = true
-		}
-	}
+func (b *bindings) of(p *livePool) func(peer netip.AddrPort, literal bool) bool {
 	return func(peer netip.AddrPort, literal bool) bool {
-		for _, l := range o.listeners {
-			if (!literal || l.pool == p) && l.addr.Port() == peer.Port() && protos[l.proto] && o.covers(l.addr.Addr(), peer.Addr()) {
+		for _, l := range b.byPort[peer.Port()] {
+			if (!literal || l.pool == p) && b.protos[p][l.port.proto] && b.host.covers(l.port.addr.Addr(), peer.Addr()) {
 				return true
 			}
 		}
 		return false
 	}
 }
+
+// ownAddresses knows the addresses of this host.
+type ownAddresses struct {
+	mu     sync.Mutex
+	local  map[netip.Addr]bool // of its interfaces
+	looked time.Time
+}
+
+// localEvery is how old the list of this host's addresses may be.
+const localEvery = 5 * time.Second
 
 // covers tells whether who connects to an address reaches a socket that is bound to bound. The wildcard of IPv6 is bound
 // for both families.

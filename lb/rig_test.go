@@ -335,10 +335,10 @@ func (r *rig) closed() {
 	r.t.Helper()
 	eventually(r.t, "rest", func() bool {
 		p := r.status()
-		return r.server.active() == 0 && len(p.Epochs) == 1 && p.Epochs[0].Sessions == 0 && p.EpochsPublished == p.EpochsReclaimed+1
+		return r.server.running().active() == 0 && len(p.Epochs) == 1 && p.Epochs[0].Sessions == 0 && p.EpochsPublished == p.EpochsReclaimed+1
 	})
 	var accepted, ended uint64
-	for _, l := range r.server.listeners {
+	for _, l := range r.server.running().listeners {
 		accepted += l.total.Load()
 		for w := range l.ended {
 			n := l.ended[w].Load()
@@ -361,7 +361,7 @@ func (r *rig) closed() {
 	}
 	eventually(r.t, "no count of what is gone", func() bool {
 		left := 0
-		for _, p := range r.server.pools {
+		for _, p := range r.server.running().pools {
 			p.counts.Range(func(addr, _ any) bool {
 				if p.table.Peer(addr.(netip.AddrPort)) == nil {
 					left++

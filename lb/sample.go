@@ -12,10 +12,11 @@ import (
 // sample gives every metric that is read and not fed. The addresses of one listener, and the resolvers of one name, share
 // series: the collector merges them.
 func (s *Server) sample(emit admin.Emit) {
-	for _, l := range s.listeners {
+	now := s.running()
+	for _, l := range now.everyListener() {
 		l.sample(emit)
 	}
-	for _, p := range s.pools {
+	for _, p := range now.everyPool() {
 		p.sample(emit)
 	}
 	for k, n := range s.queries.all() {
@@ -45,7 +46,7 @@ func (s *Server) sample(emit admin.Emit) {
 }
 
 func (l *listener) sample(emit admin.Emit) {
-	name, pool := l.name, l.pool.conf.Name
+	name, pool := l.name, l.pool.name
 	emit(admin.SessionsActive, float64(l.active.Load()), name, pool)
 	for w := range l.ended {
 		if n := l.ended[w].Load(); n > 0 {
@@ -86,13 +87,13 @@ func (p *livePool) sample(emit admin.Emit) {
 		addr := peer.Addr.String()
 		up := 0.0
 		switch {
-		case peer.State == "up", peer.State == "standby" && (p.conf.Check == nil || peer.Health == pool.HealthUp):
+		case peer.State == "up", peer.State == "standby" && (p.conf().Check == nil || peer.Health == pool.HealthUp):
 			up = 1
 		}
 		emit(admin.PeerUp, up, table.Name, addr)
 		emit(admin.PeerSessionsActive, float64(peer.Active), table.Name, addr)
 		if took, ok := p.lastProbe(peer.Addr); ok {
-			emit(admin.CheckSeconds, took.Seconds(), table.Name, addr, p.conf.Check.Kind)
+			emit(admin.CheckSeconds, took.Seconds(), table.Name, addr, p.conf().Check.Kind)
 		}
 		c, ok := p.counts.Load(peer.Addr)
 		if !ok { // nothing has ended there yet

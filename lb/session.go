@@ -57,7 +57,7 @@ func (t *trip) begin() {
 // Next takes a lease for the next attempt. Peers that this session has tried are not tried again.
 func (t *trip) Next() (netip.AddrPort, end.Word) {
 	p := t.listener.pool
-	if t.failures >= p.conf.ConnectAttempts {
+	if t.failures >= p.conf().ConnectAttempts {
 		return netip.AddrPort{}, t.lastFail
 	}
 	var err error
@@ -140,7 +140,7 @@ func (t *trip) finish(w end.Word, in, out int64, firstByte time.Duration, upstre
 		l.pool.first.Observe(firstByte.Seconds())
 	}
 	l.ended[w].Add(1)
-	if l.access {
+	if l.access.Load() {
 		t.logEnd(w, in, out, firstByte, upstream)
 	}
 }
@@ -153,8 +153,8 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 	}
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
-		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.conf.Name),
-		slog.String("proto", l.proto), slog.String("client", t.client.String()), slog.String("local", t.local.String()))
+		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.name),
+		slog.String("proto", l.port.proto), slog.String("client", t.client.String()), slog.String("local", t.local.String()))
 	if upstream.IsValid() {
 		attrs = append(attrs, slog.String("upstream", upstream.String()))
 	}
@@ -209,5 +209,5 @@ func (s *tcpSession) Done(w end.Word) {
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())
 	l.depart()
-	l.serving.Done()
+	l.part()
 }

@@ -144,7 +144,7 @@ func TestKeepOutlivesRemoval(t *testing.T) {
 // A peer that comes back while it drains is not cut by the drain that is over.
 func TestReturnEndsTheDrain(t *testing.T) {
 	r, c := onOld(t, func(p *config.Pool) { p.DrainTimeout = time.Minute })
-	p := r.server.pools[0]
+	p := r.server.running().pools[0]
 	addr := netip.MustParseAddrPort(r.status().Peers[0].Addr)
 	begun := func() (d *drain) {
 		eventually(t, "a drain", func() bool {
@@ -366,7 +366,7 @@ func TestLI1LimitRefusesAndGoesOn(t *testing.T) {
 		}
 	}
 	held[0].Close()
-	eventually(t, "a free place", func() bool { return r.server.active() == 2 })
+	eventually(t, "a free place", func() bool { return r.server.running().active() == 2 })
 	r.ask()
 	for _, c := range held[1:] {
 		c.Close()
@@ -393,7 +393,7 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 		take      func(*rig, netip.AddrPort)
 		policy    config.On
 	}{
-		{"dead", "peer_dead", func(r *rig, a netip.AddrPort) { r.server.pools[0].table.SetHealth(a, pool.HealthDown) }, config.On{Dead: "close", Removed: "keep"}},
+		{"dead", "peer_dead", func(r *rig, a netip.AddrPort) { r.server.running().pools[0].table.SetHealth(a, pool.HealthDown) }, config.On{Dead: "close", Removed: "keep"}},
 		{"removed", "peer_removed", func(r *rig, a netip.AddrPort) {
 			r.dns.SetA("db.test", 0, "127.0.0.3")
 			r.awaitListed("127.0.0.3")
@@ -406,8 +406,8 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 			r.pool().Backends = []config.Backend{named("db.test", port)}
 			r.pool().On = tc.policy
 			r.serve()
-			l := r.server.listeners[0]
-			s := l.welcome(netip.AddrPort{}, netip.AddrPort{}, 0)
+			l := r.server.running().listeners[0]
+			s := l.port.join().welcome(netip.AddrPort{}, netip.AddrPort{}, 0)
 			first, _ := s.Next()
 			for first.Addr().String() != "127.0.0.2" { // whose turn it is does not matter here
 				s.release(pool.OutcomeNeutral, end.Internal)
@@ -415,7 +415,7 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 				first, _ = s.Next()
 			}
 			tc.take(r, first)
-			r.server.pools[0].cut(end.Internal, first) // what follows a peer's end: it must not find the session
+			r.server.running().pools[0].cut(end.Internal, first) // what follows a peer's end: it must not find the session
 			if s.Connected() {
 				t.Fatal("the session stays on a peer that is gone")
 			}
@@ -471,7 +471,7 @@ func TestUDPFlowRebindsWhenItsPeerIsRemoved(t *testing.T) {
 	if ends := r.awaitEnds(1); ends[0] != "peer_removed" {
 		t.Errorf("end: %v", ends)
 	}
-	r.server.listeners[0].live.killAll(end.Shutdown) // instead of the idle timeout
+	r.server.running().listeners[0].live.killAll(end.Shutdown) // instead of the idle timeout
 	r.closed()
 }
 
@@ -491,8 +491,8 @@ func TestUDPWithoutPeerIsADrop(t *testing.T) {
 	for range 3 {
 		c.Write([]byte("who"))
 	}
-	eventually(t, "three drops", func() bool { return r.server.listeners[0].dropped.all()["no_peer"] == 3 })
-	if n := r.server.listeners[0].total.Load(); n != 0 || len(r.logs.find("session")) != 0 {
+	eventually(t, "three drops", func() bool { return r.server.running().listeners[0].dropped.all()["no_peer"] == 3 })
+	if n := r.server.running().listeners[0].total.Load(); n != 0 || len(r.logs.find("session")) != 0 {
 		t.Errorf("%d sessions", n)
 	}
 	r.closed()
@@ -552,7 +552,7 @@ func TestACutConnectIsCountedByItsCause(t *testing.T) {
 	_, port := backends(t, "127.0.0.2")
 	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
 	r.serve()
-	l := r.server.listeners[0]
+	l := r.server.running().listeners[0]
 	s := l.trip(netip.AddrPort{}, netip.AddrPort{}, 0)
 	s.begin()
 	addr, _ := s.Next()
@@ -596,7 +596,7 @@ func TestAPeerThatReturnsAsItEndsIsChecked(t *testing.T) {
 	r.serve()
 	r.ask()
 	r.closed()
-	p := r.server.pools[0]
+	p := r.server.running().pools[0]
 	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port)
 	checkOf := func() *peerCheck {
 		p.mu.Lock()

@@ -52,7 +52,7 @@ func TestDR3ShutdownInOrder(t *testing.T) {
 		}
 	}
 	leaves.Close()
-	eventually(t, "one session", func() bool { return r.server.active() == 1 })
+	eventually(t, "one session", func() bool { return r.server.running().active() == 1 })
 	close(r.hurry) // a second signal
 	r.hurry = nil
 	if _, err := io.ReadAll(stays); err != nil {
@@ -75,7 +75,7 @@ func TestDR3ShutdownInOrder(t *testing.T) {
 	if line := r.logs.find("stopped"); len(line) != 1 || line[0]["cut"] != 1.0 || lines[len(lines)-1] != "stopped" {
 		t.Errorf("the last lines: %v", lines[max(0, len(lines)-3):])
 	}
-	published, reclaimed := r.server.pools[0].table.Counts()
+	published, reclaimed := r.server.running().pools[0].table.Counts()
 	if published != reclaimed {
 		t.Errorf("published %d, reclaimed %d", published, reclaimed)
 	}

@@ -13,28 +13,29 @@ import (
 // Status describes the balancer at this moment. It may be called at any time after Started, from any goroutine.
 func (s *Server) Status() admin.Status {
 	ready, reasons := s.Ready()
+	now := s.running()
 	st := admin.Status{
 		Version: s.opts.Version, Engine: s.engine, Loops: s.slots, PID: os.Getpid(), Uptime: time.Since(s.born).Seconds(),
 		Ready: ready, Reasons: reasons, Stopping: s.stopping.Load(),
 		Pools: []admin.Pool{}, Listeners: []admin.Listener{}, DNS: []admin.Name{},
 	}
-	for _, p := range s.pools {
+	for _, p := range now.everyPool() {
 		st.Pools = append(st.Pools, p.status())
 	}
-	for _, l := range s.listeners {
+	for _, l := range now.everyListener() {
 		st.Listeners = append(st.Listeners, admin.Listener{
-			Name: l.name, Address: l.addr.String(), Protocol: l.proto, Pool: l.pool.conf.Name,
+			Name: l.name, Address: l.port.addr.String(), Protocol: l.port.proto, Pool: l.pool.name,
 			Active: l.active.Load(), Total: l.total.Load(),
 		})
 	}
-	st.DNS = s.names()
+	st.DNS = s.names(now.everyPool())
 	return st
 }
 
 // names describes what is known of every name, and what comes of it.
-func (s *Server) names() []admin.Name {
-	fed := make([]map[feedKey][]netip.AddrPort, len(s.pools))
-	for i, p := range s.pools {
+func (s *Server) names(pools []*livePool) []admin.Name {
+	fed := make([]map[feedKey][]netip.AddrPort, len(pools))
+	for i, p := range pools {
 		fed[i] = p.members.feeds()
 	}
 	list := []admin.Name{}
@@ -47,10 +48,10 @@ func (s *Server) names() []admin.Name {
 		if n.Err != nil {
 			name.Error = n.Err.Error()
 		}
-		for i, p := range s.pools {
-			if p.conf.Resolver == n.Resolver {
+		for i, p := range pools {
+			if p.conf().Resolver == n.Resolver {
 				for _, addr := range fed[i][feedKey{n.Name, n.Type}] {
-					name.Peers = append(name.Peers, admin.Feed{Pool: p.conf.Name, Addr: addr.String()})
+					name.Peers = append(name.Peers, admin.Feed{Pool: p.name, Addr: addr.String()})
 				}
 			}
 		}
@@ -68,7 +69,7 @@ func (p *livePool) status() admin.Pool {
 	published, reclaimed := p.table.Counts()
 	tier, selectable := p.table.Serving()
 	st := admin.Pool{
-		Name: table.Name, Balance: p.conf.Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
+		Name: table.Name, Balance: p.conf().Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
 		EpochsPublished: published, EpochsReclaimed: reclaimed,
 		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)),
 	}
@@ -102,9 +103,9 @@ func (s *Server) Ready() (bool, []string) {
 	if !s.accepting.Load() {
 		reasons = append(reasons, "starting: clients wait for the first answers of DNS")
 	}
-	for _, p := range s.pools {
+	for _, p := range s.running().pools {
 		if p.table.Selectable() == 0 {
-			reasons = append(reasons, fmt.Sprintf("pool %s has no peer to offer: %s", p.conf.Name, p.members.describe()))
+			reasons = append(reasons, fmt.Sprintf("pool %s has no peer to offer: %s", p.name, p.members.describe()))
 		}
 	}
 	return len(reasons) == 0, reasons

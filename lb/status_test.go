@@ -18,7 +18,7 @@ import (
 func (r *rig) fetch(path string) (int, string) {
 	r.t.Helper()
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	resp, err := c.Get("http://" + r.server.admin.Addr() + path)
+	resp, err := c.Get("http://" + r.server.running().admin.Addr() + path)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestStatusDescribesEverything(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := admin.NewClient(r.server.admin.Addr()).Status(context.Background())
+	s, err := admin.NewClient(r.server.running().admin.Addr()).Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestMetricsOfOneLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitEnds(1)
-	eventually(t, "the books", func() bool { return r.server.active() == 1 })
+	eventually(t, "the books", func() bool { return r.server.running().active() == 1 })
 	m := r.series()
 	greeted := len(list[1].addr.String()) + 1
 	refused := fmt.Sprintf("127.0.0.2:%d", port)

@@ -12,11 +12,13 @@ type udpFlow struct {
 	*flow.Flow
 }
 
-// openFlow admits a new flow; nil drops its datagram.
-func (l *listener) openFlow(f *flow.Flow) flow.Director {
+// welcomeFlow admits a flow that has joined; nil means that its datagram is dropped.
+func (l *listener) welcomeFlow(f *flow.Flow) *udpFlow {
 	if !l.admit() {
+		l.part()
 		return nil
 	}
+	f.IdleTimeout = l.conf().UDPIdleTimeout
 	return &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
 }
 
@@ -46,4 +48,5 @@ func (s *udpFlow) Done(w end.Word) {
 		s.finish(w, in, out, 0, s.Upstream())
 	}
 	l.depart()
+	l.part()
 }

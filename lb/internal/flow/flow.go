@@ -1,7 +1,7 @@
 // Package flow carries UDP: datagrams from one client to one local address are a flow, and a flow goes to one peer
 // through its own connected socket until it is idle.
 //
-//	t := flow.NewTable(conn, flow.Options{IdleTimeout: time.Minute}, newDirector, dropped)
+//	t := flow.NewTable(conn, newDirector, dropped)
 //	t.Run() // returns after t.Close
 //
 // The model: one goroutine reads the listening socket and sends on; each flow has a goroutine for what comes back. This
@@ -35,11 +35,6 @@ import (
 // only IPv6 jumbograms could be, is seen as truncated.
 const maxDatagram = 64 << 10
 
-// Options hold for every flow of a table.
-type Options struct {
-	IdleTimeout time.Duration // a flow ends when nothing moved for this long; must be positive
-}
-
 // Director decides for one flow. Its methods are called by one goroutine at a time and must not block.
 type Director interface {
 	// Next names the peer's address. A word other than end.None ends the flow instead.
@@ -60,6 +55,8 @@ type Flow struct {
 	In            atomic.Int64 // payload bytes sent to the peer
 	Out           atomic.Int64 // payload bytes sent to the client
 
+	IdleTimeout time.Duration // the flow ends when nothing moved for this long; whoever gives its director sets it
+
 	table    *Table
 	director Director
 	server   *net.UDPConn
@@ -76,7 +73,6 @@ type key struct{ client, local netip.AddrPort }
 // Table holds the flows of one listening socket.
 type Table struct {
 	conn    *sock.PacketConn
-	opts    Options
 	open    func(*Flow) Director
 	dropped func(reason string)
 	serving sync.WaitGroup
@@ -87,8 +83,8 @@ type Table struct {
 
 // NewTable takes ownership of conn. open is asked for the director of each new flow; nil refuses it. dropped is told the
 // reason for every datagram that was not passed on.
-func NewTable(conn *sock.PacketConn, o Options, open func(*Flow) Director, dropped func(reason string)) *Table {
-	return &Table{conn: conn, opts: o, open: open, dropped: dropped, flows: make(map[key]*Flow)}
+func NewTable(conn *sock.PacketConn, open func(*Flow) Director, dropped func(reason string)) *Table {
+	return &Table{conn: conn, open: open, dropped: dropped, flows: make(map[key]*Flow)}
 }
 
 // Run reads the listening socket until Stop or Close.

@@ -104,7 +104,7 @@ func newRig(t *testing.T, listen netip.AddrPort, idle time.Duration, peers ...ne
 		t.Fatal(err)
 	}
 	r := &rig{t: t, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
-	r.table = NewTable(conn, Options{IdleTimeout: idle}, r.open, func(reason string) {
+	r.table = NewTable(conn, func(f *Flow) Director { f.IdleTimeout = idle; return r.open(f) }, func(reason string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.dropped = append(r.dropped, reason)

@@ -29,7 +29,7 @@ func (f *Flow) replies() end.Word {
 	defer buffers.Put(buf)
 	for {
 		// One deadline for each quiet stretch: the client's datagrams move only f.last.
-		_ = f.server.SetReadDeadline(f.born.Add(time.Duration(f.last.Load()) + f.table.opts.IdleTimeout))
+		_ = f.server.SetReadDeadline(f.born.Add(time.Duration(f.last.Load()) + f.IdleTimeout))
 		if w := end.Word(f.cause.Load()); w != end.None { // Kill may have set its deadline just before ours
 			return w
 		}
@@ -41,7 +41,7 @@ func (f *Flow) replies() end.Word {
 			if w := end.Word(f.cause.Load()); w != end.None {
 				return w
 			}
-			if time.Since(f.born)-time.Duration(f.last.Load()) >= f.table.opts.IdleTimeout {
+			if time.Since(f.born)-time.Duration(f.last.Load()) >= f.IdleTimeout {
 				return end.Idle
 			}
 		case errors.Is(err, syscall.ECONNREFUSED):

@@ -1,0 +1,141 @@
+package lb
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/flow"
+	"github.com/ebb-lb/ebb/lb/internal/relay"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// port is one bound address and what takes clients from it. It outlives the listener that it serves: a reload that
+// changes the name or the pool gives it another, and not one client in the kernel's queue notices.
+type port struct {
+	wish  config.Endpoint // as the config has it
+	proto string          // tcp or udp
+	addr  netip.AddrPort  // as it is bound
+	owner atomic.Pointer[listener]
+
+	loops    *relay.Loops        // nil is the portable relay
+	looped   *relay.LoopAcceptor // tcp, on loops
+	acceptor *relay.Acceptor     // tcp, portable
+	packets  *sock.PacketConn    // udp, until flows is made
+	flows    *flow.Table         // udp
+
+	accepting sync.WaitGroup // the loop that takes clients
+}
+
+// openPort binds an address. The kernel queues connections from now on; none is accepted before start.
+func openPort(ctx context.Context, at config.Endpoint, loops *relay.Loops) (*port, error) {
+	p := &port{wish: at, proto: at.Network, loops: loops}
+	if at.Network == "udp" {
+		pc, err := sock.ListenUDP(ctx, at.Addr)
+		if err != nil {
+			return nil, err
+		}
+		p.packets, p.addr = pc, sock.AddrPort(pc.LocalAddr())
+		return p, nil
+	}
+	ln, err := sock.ListenTCP(ctx, at.Addr)
+	if err != nil {
+		return nil, err
+	}
+	p.addr = sock.AddrPort(ln.Addr())
+	if p.loops == nil {
+		p.acceptor = relay.NewAcceptor(ln)
+		return p, nil
+	}
+	if p.looped, err = p.loops.Acceptor(ln); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", at, err)
+	}
+	return p, nil
+}
+
+func (p *port) String() string { return p.proto + "://" + p.addr.String() }
+
+// start serves clients. The port has an owner.
+func (p *port) start() {
+	if p.proto == "udp" {
+		p.flows = flow.NewTable(p.packets, p.openFlow, func(reason string) { p.owner.Load().dropped.add(reason) })
+		p.accepting.Go(p.flows.Run)
+		return
+	}
+	if p.looped != nil {
+		p.looped.Run(p.serveLooped, p.acceptFailed)
+		return
+	}
+	p.accepting.Go(func() { p.acceptor.Run(p.serve, p.acceptFailed) })
+}
+
+func (p *port) acceptFailed(reason string) {
+	l := p.owner.Load()
+	if n := l.accept.add(reason); n&(n-1) == 0 { // 1, 2, 4, 8, ...: said often enough, never a flood
+		l.log.Warn("accept failed, backing off", "listener", l.name, "reason", reason, "times", n)
+	}
+}
+
+// join counts a client in at the listener that the port serves now.
+func (p *port) join() *listener {
+	for {
+		if l := p.owner.Load(); l.join() { // else it leaves, and the port has another by now
+			return l
+		}
+	}
+}
+
+// serve takes over an accepted connection. It does not block.
+func (p *port) serve(c *net.TCPConn) {
+	l := p.join()
+	s := l.welcome(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()), l.nextSlot())
+	if s == nil {
+		sock.Abort(c)
+		return
+	}
+	go s.Run(c, s)
+}
+
+// serveLooped says what carries a connection that a loop has accepted; nil refuses it.
+func (p *port) serveLooped(client, local netip.AddrPort, carrier int) (*relay.Session, relay.Director) {
+	s := p.join().welcome(client, local, carrier)
+	if s == nil {
+		return nil, nil
+	}
+	return &s.Session, s
+}
+
+// openFlow admits a new flow; nil drops its datagram.
+func (p *port) openFlow(f *flow.Flow) flow.Director {
+	if s := p.join().welcomeFlow(f); s != nil {
+		return s
+	}
+	return nil
+}
+
+// stop takes no new clients: when it returns, every session is registered. Those that live go on.
+func (p *port) stop() {
+	switch {
+	case p.acceptor != nil:
+		p.acceptor.Close()
+	case p.looped != nil:
+		p.looped.Close()
+	}
+	if p.flows != nil {
+		p.flows.Stop()
+	} else if p.packets != nil {
+		_ = p.packets.Close()
+	}
+	p.accepting.Wait()
+}
+
+// close waits for the flows, which have been cut or run out, and lets go of their socket. Call it after stop.
+func (p *port) close() {
+	if p.flows != nil {
+		p.flows.Close()
+	}
+}

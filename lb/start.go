@@ -1,0 +1,166 @@
+package lb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// startupWait bounds how long clients wait in the listen queue for the first answers; then they are told the truth.
+const startupWait = 5 * time.Second
+
+// open makes everything that can fail: loops, pools, sockets, the admin server, subscriptions.
+func (s *Server) open(ctx context.Context, conf *config.Config) error {
+	if err := s.openEngine(conf.Relay); err != nil {
+		return err
+	}
+	s.access.Store(conf.Log.Access != "off")
+	g := &generation{conf: conf}
+	defer s.generation.Store(g) // on an error, too: abandon ends what there is
+	byName := make(map[string]*livePool)
+	for _, c := range conf.Pools {
+		p, err := s.newPool(c)
+		if err != nil {
+			return err
+		}
+		g.pools = append(g.pools, p)
+		byName[c.Name] = p
+	}
+	var errs []error
+	for i := range conf.Listeners {
+		c := &conf.Listeners[i]
+		bound := newLimit(c.MaxConns)
+		for _, at := range c.Listen {
+			at, err := openPort(ctx, at, s.loops)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("listener %s: %w", c.Name, err))
+				continue
+			}
+			g.listeners = append(g.listeners, s.newListener(c, at, byName[c.Pool], bound))
+		}
+	}
+	if conf.Admin.Listen != "off" {
+		var err error
+		if g.admin, err = admin.NewServer(conf.Admin.Listen, s, admin.NewRegistry(s.metrics), s.log); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	hasIPv6 := sock.HasIPv6()
+	bound := newBindings(&s.own, g.listeners)
+	for _, p := range g.pools {
+		p.members.own = bound.of(p)
+		if err := p.members.start(s.watcher, p.conf().Resolver, hasIPv6); err != nil {
+			return fmt.Errorf("pool %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// newPool makes a pool that knows no peer yet.
+func (s *Server) newPool(c config.Pool) (*livePool, error) {
+	p, err := newLivePool(c, s.slots, s.reclaimer, s.hub, s.log)
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
+	}
+	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
+	p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
+	p.kill = func(w end.Word, addr netip.AddrPort) int { return s.killPeer(p, w, addr) }
+	return p, nil
+}
+
+// newListener makes a listener; its port serves it.
+func (s *Server) newListener(c *config.Listener, at *port, p *livePool, bound *limit) *listener {
+	l := &listener{
+		name: c.Name, port: at, pool: p, log: s.log, access: &s.access, slots: s.slots, ids: &s.ids, limit: bound,
+		live: newRegistry(s.slots), gone: make(chan struct{}),
+	}
+	l.settings.Store(c)
+	at.owner.Store(l)
+	return l
+}
+
+// serve waits for the first answers, lets the clients in, and returns when ctx is done.
+func (s *Server) serve(ctx context.Context) {
+	g := s.running()
+	if g.admin != nil {
+		go g.admin.Serve()
+	}
+	for _, l := range g.listeners {
+		s.log.Info("listening", "listener", l.name, "address", l.port.String(), "pool", l.pool.name)
+	}
+	s.awaitAnswers(ctx)
+	for _, p := range g.ports() {
+		p.start()
+	}
+	s.accepting.Store(true)
+	s.awaitReady(ctx)
+	<-ctx.Done()
+}
+
+// poll is how often start-up looks at what it waits for.
+const poll = 5 * time.Millisecond
+
+// awaitAnswers returns when every name has had an answer, good or bad, or startupWait is over.
+func (s *Server) awaitAnswers(ctx context.Context) {
+	timeout := time.NewTimer(startupWait)
+	defer timeout.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		waiting := 0
+		for _, p := range s.running().pools {
+			waiting += len(p.members.answered())
+		}
+		if waiting == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitReady says so when every pool has a peer to offer; if that takes long, it says what is missing, once, and looks
+// less often.
+func (s *Server) awaitReady(ctx context.Context) {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	told := false
+	for since := time.Now(); ; {
+		ok, why := s.Ready()
+		if ok {
+			g := s.running()
+			s.log.Info("ready", "version", s.opts.Version, "engine", s.engine, "loops", s.slots, "listeners", len(g.listeners), "pools", len(g.pools))
+			if s.opts.Ready != nil {
+				s.opts.Ready()
+			}
+			return
+		}
+		if !told && time.Since(since) > time.Second {
+			told = true
+			tick.Reset(20 * poll)
+			for _, reason := range why {
+				s.log.Warn("not ready", "reason", reason)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
