@@ -55,6 +55,7 @@ type Server struct {
 	ids     atomic.Uint64
 	access  atomic.Bool // one log line for each session
 	metrics *admin.Metrics
+	events  *admin.Events
 
 	reclaimer *pool.Reclaimer
 	hub       *check.Hub
@@ -91,11 +92,12 @@ func Run(ctx context.Context, conf *config.Config, o RunOptions) error {
 }
 
 func newServer(conf *config.Config, o RunOptions) (*Server, error) {
-	s := &Server{opts: o, log: o.Log, born: time.Now(), slots: conf.Relay.Loops}
+	s := &Server{opts: o, events: admin.NewEvents(), born: time.Now(), slots: conf.Relay.Loops}
 	if s.slots == 0 {
 		s.slots = cores
 	}
 	s.generation.Store(&generation{conf: conf})
+	s.log = slog.New(&eventHandler{Handler: o.Log.Handler(), events: s.events})
 	s.metrics = admin.NewMetrics(s.sample)
 	watcher, err := dnswatch.New(dnswatch.Options{
 		Resolvers: resolvers(conf.Resolvers),

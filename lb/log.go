@@ -77,19 +77,22 @@ func (s *LogSink) Close(ctx context.Context) {
 // NewLogger makes a logger on w in the format "text" or "json" from the level up. Durations are in milliseconds, the
 // time in UTC.
 func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		switch a.Value.Kind() {
-		case slog.KindDuration:
-			return slog.Float64(a.Key+"_ms", milliseconds(a.Value.Duration()))
-		case slog.KindTime:
-			return slog.Time(a.Key, a.Value.Time().UTC())
-		}
-		return a
-	}}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: inUnits}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// inUnits gives an attribute the form that lines and events have.
+func inUnits(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindDuration:
+		return slog.Float64(a.Key+"_ms", milliseconds(a.Value.Duration()))
+	case slog.KindTime:
+		return slog.Time(a.Key, a.Value.Time().UTC())
+	}
+	return a
 }
 
 // milliseconds is d with microsecond precision.

@@ -48,7 +48,7 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 	}
 	if conf.Admin.Listen != "off" {
 		var err error
-		if g.admin, err = admin.NewServer(conf.Admin.Listen, s, admin.NewRegistry(s.metrics), s.log); err != nil {
+		if g.admin, err = admin.NewServer(conf.Admin.Listen, s, admin.NewRegistry(s.metrics), s.events, s.log); err != nil {
 			errs = append(errs, err)
 		}
 	}

@@ -122,6 +122,9 @@ func (e *epoch) free() {
 			t.opts.OnGone(p)
 		}
 	}
+	if t.opts.OnFreed != nil {
+		t.opts.OnFreed(e.id)
+	}
 }
 
 // lists says whether the epoch lists the address.

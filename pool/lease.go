@@ -93,12 +93,19 @@ func (l *Lease) Release(o Outcome) {
 	e.leave(l.slot)
 }
 
-// eject passes a peer over for a while, unless no other peer could be picked instead.
+// eject passes a peer over for a while, and says so.
 func (t *Table) eject(p *Peer, slot int) {
+	if d := t.passOver(p, slot); d > 0 && t.opts.OnEject != nil {
+		t.opts.OnEject(p, d)
+	}
+}
+
+// passOver ejects a peer, unless it is ejected or no other peer could be picked instead, and says for how long.
+func (t *Table) passOver(p *Peer, slot int) time.Duration {
 	t.ejection.Lock()
 	defer t.ejection.Unlock()
 	if p.ejected(t.opts.Now) {
-		return
+		return 0
 	}
 	e := t.enter(slot)
 	defer e.leave(slot)
@@ -106,7 +113,7 @@ func (t *Table) eject(p *Peer, slot int) {
 		return c.peer != p && !c.peer.ejected(t.opts.Now)
 	})
 	if !others {
-		return
+		return 0
 	}
 	p.failures.Store(0)
 	p.resets.Store(0)
@@ -117,4 +124,5 @@ func (t *Table) eject(p *Peer, slot int) {
 	}
 	d += time.Duration((float64(t.opts.Rand()>>11)/(1<<53) - 0.5) * 0.2 * float64(d))
 	p.until.Store(t.opts.Now().Add(d).UnixNano())
+	return d
 }

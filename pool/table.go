@@ -27,6 +27,11 @@ type Options struct {
 	Now      func() time.Time // nil is time.Now
 	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed; the address may be back by then, as another Peer
 	Ejection Ejection         // zero fields take their defaults
+
+	// OnFreed is called once for each retired epoch, by the reclaimer, with no lock held, after the peers that ended with it.
+	OnFreed func(epoch uint64)
+	// OnEject is called by the release that ejects a peer, with no lock held. It must not block.
+	OnEject func(*Peer, time.Duration)
 }
 
 // Ejection is the passive reaction to failures: after Fails in a row the peer is passed over for Base times the number

@@ -32,11 +32,16 @@ func (a *adminFlags) add(cmd *cobra.Command) {
 
 // ask lets f ask, for askTimeout, and says what to do where nobody answers.
 func (a *adminFlags) ask(cmd *cobra.Command, f func(context.Context, *admin.Client) error) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+	defer cancel()
+	return a.reach(ctx, cmd, f)
+}
+
+// reach is ask for as long as ctx lasts.
+func (a *adminFlags) reach(ctx context.Context, cmd *cobra.Command, f func(context.Context, *admin.Client) error) error {
 	if host, port, err := net.SplitHostPort(a.addr); err != nil || host == "" || port == "" {
 		return usagef("%s: --admin: found %q, expected ADDRESS:PORT, such as %s", cmd.Name(), a.addr, flagDefaults()["admin"])
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
-	defer cancel()
 	err := f(ctx, admin.NewClient(a.addr))
 	var transport *url.Error
 	switch {
@@ -45,8 +50,14 @@ func (a *adminFlags) ask(cmd *cobra.Command, f func(context.Context, *admin.Clie
 	case !errors.As(err, &transport): // it answered, and says so itself
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
-	return fmt.Errorf("%s: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", cmd.Name(), a.addr, transport.Err)
+	return fmt.Errorf("%s: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", cmd.Name(), a.addr, unreachable{transport})
 }
+
+// unreachable is an error of the way to ebb, in the words of what went wrong there.
+type unreachable struct{ err *url.Error }
+
+func (u unreachable) Error() string { return u.err.Err.Error() }
+func (u unreachable) Unwrap() error { return u.err }
 
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

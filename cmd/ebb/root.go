@@ -114,7 +114,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 	}
 	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newConnsCommand(), newKillCommand(), newDNSCommand(), newResolveCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newConnsCommand(), newKillCommand(), newEventsCommand(), newDNSCommand(), newResolveCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
 	root.AddCommand(absentCommands()...)
 	return root
 }

@@ -72,7 +72,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func serve(t *testing.T, source Source, sample func(Emit)) *Server {
 	t.Helper()
-	s, err := NewServer("127.0.0.1:0", source, NewRegistry(NewMetrics(sample)), quiet)
+	s, err := NewServer("127.0.0.1:0", source, NewRegistry(NewMetrics(sample)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,19 +208,19 @@ func TestSE2HostsThatAreNotThisMachine(t *testing.T) {
 
 func TestSE1OnlyLoopback(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", "192.0.2.1:0", ":0", "localhost:0", "nonsense", ""} {
-		if s, err := NewServer(addr, example(), NewRegistry(NewMetrics(nothing)), quiet); err == nil {
+		if s, err := NewServer(addr, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil {
 			t.Errorf("%q: listens on %s", addr, s.Addr())
 			s.Close()
 		} else if !strings.HasPrefix(err.Error(), "admin: ") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), quiet)
+	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := NewServer(s.Addr(), example(), NewRegistry(NewMetrics(nothing)), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
+	if _, err := NewServer(s.Addr(), example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
 		t.Errorf("the same address again: %v", err)
 	}
 }
@@ -275,7 +275,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestShutdownWithRoomTaken(t *testing.T) {
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), quiet)
+	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

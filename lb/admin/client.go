@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,6 +69,19 @@ func (c *Client) do(ctx context.Context, method, path string, body, reply any) e
 
 // exchange is do that also gives the header of the answer.
 func (c *Client) exchange(ctx context.Context, method, path string, body, reply any) (http.Header, error) {
+	resp, err := c.open(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(reply); err != nil {
+		return nil, fmt.Errorf("%s is not ebb: %w", c.addr, err)
+	}
+	return resp.Header, nil
+}
+
+// open sends a request. If there is an answer that is no refusal, its body is to be closed.
+func (c *Client) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var sent io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -89,22 +101,27 @@ func (c *Client) exchange(ctx context.Context, method, path string, body, reply 
 	if err != nil {
 		return nil, fmt.Errorf("no answer from ebb: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }()
 		return nil, c.refused(resp)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(reply); err != nil {
-		return nil, fmt.Errorf("%s is not ebb: %w", c.addr, err)
-	}
-	return resp.Header, nil
+	return resp, nil
 }
+
+// Refusal is an answer of ebb that is an error.
+type Refusal struct {
+	Status int // of HTTP
+	Text   string
+}
+
+func (r *Refusal) Error() string { return r.Text }
 
 // refused says why there is no document, in the words of the other side.
 func (c *Client) refused(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // for people; the status is what counts
 	var p problem
 	if json.Unmarshal(body, &p) == nil && p.Error != "" {
-		return errors.New(p.Error)
+		return &Refusal{resp.StatusCode, p.Error}
 	}
-	return fmt.Errorf("%s answered %s: %s", c.addr, resp.Status, strings.TrimSpace(string(body)))
+	return &Refusal{resp.StatusCode, fmt.Sprintf("%s answered %s: %s", c.addr, resp.Status, strings.TrimSpace(string(body)))}
 }

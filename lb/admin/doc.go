@@ -1,6 +1,6 @@
 // Package admin is the window of a running balancer: an HTTP API, metrics for Prometheus, and a client.
 //
-//	s, err := admin.NewServer("127.0.0.1:9321", source, admin.NewRegistry(metrics), log)
+//	s, err := admin.NewServer("127.0.0.1:9321", source, admin.NewRegistry(metrics), events, log)
 //	go s.Serve()
 //	defer s.Shutdown(ctx)
 //

@@ -28,7 +28,7 @@ type route struct {
 	serve        http.HandlerFunc
 }
 
-func routes(s Source, metrics *prometheus.Registry) []route {
+func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 	get := func(path string, serve http.HandlerFunc) route { return route{http.MethodGet, path, serve} }
 	return []route{
 		get("/livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }),
@@ -44,15 +44,16 @@ func routes(s Source, metrics *prometheus.Registry) []route {
 		get("/v1/conns", func(w http.ResponseWriter, r *http.Request) { conns(w, r, s) }),
 		{http.MethodDelete, "/v1/conns", func(w http.ResponseWriter, r *http.Request) { killMany(w, r, s) }},
 		{http.MethodDelete, "/v1/conns/{id}", func(w http.ResponseWriter, r *http.Request) { killOne(w, r, s) }},
+		get("/v1/events", events.serve),
 		get("/v1/dns", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }),
 		{http.MethodPost, "/v1/dns/refresh", func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }},
 	}
 }
 
-func handler(s Source, metrics *prometheus.Registry) http.Handler {
+func handler(s Source, metrics *prometheus.Registry, events *streams) http.Handler {
 	var paths []string
 	byPath := make(map[string][]route)
-	for _, r := range routes(s, metrics) {
+	for _, r := range routes(s, metrics, events) {
 		if byPath[r.path] == nil {
 			paths = append(paths, r.path)
 		}

@@ -41,11 +41,14 @@ type Server struct {
 	http http.Server
 	ln   net.Listener
 	done chan struct{} // closed when Serve has returned
-	log  *slog.Logger
+	stop chan struct{} // closed when Shutdown begins
+
+	streams *streams
+	log     *slog.Logger
 }
 
 // NewServer binds the address, which must be a loopback one. The kernel queues clients until Serve.
-func NewServer(listen string, source Source, metrics *prometheus.Registry, log *slog.Logger) (*Server, error) {
+func NewServer(listen string, source Source, metrics *prometheus.Registry, events *Events, log *slog.Logger) (*Server, error) {
 	addr, err := netip.ParseAddrPort(listen)
 	if err != nil {
 		return nil, fmt.Errorf("admin: %q is not ADDRESS:PORT", listen)
@@ -57,10 +60,12 @@ func NewServer(listen string, source Source, metrics *prometheus.Registry, log *
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
+	stop := make(chan struct{})
+	streams := newStreams(events, stop)
 	return &Server{
-		ln: limit(ln, maxConns), log: log, done: make(chan struct{}),
+		streams: streams, stop: stop, ln: limit(ln, maxConns), log: log, done: make(chan struct{}),
 		http: http.Server{
-			Handler: handler(source, metrics), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+			Handler: handler(source, metrics, streams), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
 			ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
@@ -81,8 +86,10 @@ func (s *Server) Serve() {
 // Close frees the address of a server that was never served.
 func (s *Server) Close() { _ = s.ln.Close() }
 
-// Shutdown takes no new requests, lets those that run finish for as long as ctx lasts, and waits for Serve.
+// Shutdown takes no new requests, lets those that run finish for as long as ctx lasts, and waits for Serve. It
+// is called once.
 func (s *Server) Shutdown(ctx context.Context) {
+	close(s.stop)
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
