@@ -33,10 +33,8 @@ type eventHandler struct {
 	attrs  []slog.Attr
 }
 
-// Enabled is true from info up, for an event is remembered even where the log does not want it.
-func (h *eventHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelInfo || h.Handler.Enabled(ctx, level)
-}
+// Enabled is true, for an event is remembered even where the log does not want it.
+func (h *eventHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h *eventHandler) Handle(ctx context.Context, r slog.Record) error {
 	if kind, is := eventKinds[r.Message]; is {

@@ -81,7 +81,7 @@ func TestEventsWhateverTheLevel(t *testing.T) {
 	log := slog.New(&eventHandler{Handler: NewLogger(lines, "json", slog.LevelWarn).Handler(), events: events}).With("pool", "db")
 	log.Info("peer up", "peer", "192.0.2.1:1")
 	log.Info("session", "id", 1)
-	log.Debug("peer down")
+	log.Debug("epoch freed")
 	log.Warn("no peer left")
 	if got := lines.messages(); len(got) != 1 || got[0] != "no peer left" {
 		t.Errorf("log: %v", got)
@@ -100,7 +100,7 @@ func TestEventsWhateverTheLevel(t *testing.T) {
 		}
 		return nil
 	}, func(uint64) {})
-	if err != nil || strings.Join(kinds, " ") != "peer_up no_peer_left" {
+	if err != nil || strings.Join(kinds, " ") != "peer_up epoch_freed no_peer_left" {
 		t.Errorf("events: %v %v", kinds, err)
 	}
 }

@@ -64,7 +64,7 @@ func newLivePool(conf config.Pool, slots int, r *pool.Reclaimer, hub *check.Hub,
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, OnGone: p.gone,
-		OnFreed: func(epoch uint64) { p.log.Info("epoch freed", "epoch", epoch) },
+		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)
 		},

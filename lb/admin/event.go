@@ -11,7 +11,7 @@ type Event struct {
 	ID    uint64         `json:"id"` // grows, also from one run to the next
 	Time  time.Time      `json:"time"`
 	Kind  string         `json:"kind"`
-	Level string         `json:"level"` // info, warn, error
+	Level string         `json:"level"` // debug, info, warn, error
 	Attrs map[string]any `json:"attrs"` // as in the log line
 }
 
