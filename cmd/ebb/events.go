@@ -73,7 +73,7 @@ func (a *adminFlags) followEvents(cmd *cobra.Command, out *errorWriter, f func(c
 		there := !errors.As(err, &transport)
 		switch reached = reached || there; {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the user has had enough, which is no failure
 		case out.err != nil:
 			return out.err
 		case !reached, errors.As(err, &refused):
@@ -97,7 +97,7 @@ func (a *adminFlags) followEvents(cmd *cobra.Command, out *errorWriter, f func(c
 func writeEvent(w io.Writer, e admin.Event) {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(e.Attrs)) {
-		text := ""
+		var text string
 		switch v := e.Attrs[key].(type) {
 		case string:
 			text = v
