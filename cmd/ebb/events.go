@@ -66,7 +66,7 @@ happens from now on; it then also waits for an ebb that is started again. Sessio
 // followEvents goes on with f until the command is to end, also when ebb is started again meanwhile.
 func (a *adminFlags) followEvents(cmd *cobra.Command, out *errorWriter, f func(context.Context, *admin.Client) error) error {
 	ctx := cmd.Context()
-	for reached, gone := false, false; ; {
+	for reached := false; ; {
 		err := a.reach(ctx, cmd, f)
 		var transport *url.Error
 		var refused *admin.Refusal
@@ -78,11 +78,7 @@ func (a *adminFlags) followEvents(cmd *cobra.Command, out *errorWriter, f func(c
 			return out.err
 		case !reached, errors.As(err, &refused):
 			return err
-		case there:
-			gone = false
-			fallthrough
-		case !gone:
-			gone = true
+		case there: // until now
 			fmt.Fprintln(cmd.ErrOrStderr(), "ebb: events: ebb has gone, waiting for it to come back")
 		}
 		select {
