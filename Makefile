@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench soak model mutants deps clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench soak model mutants deps dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -59,6 +59,10 @@ mutants:
 # The spin models of the epoch table, and their seeded bugs.
 model:
 	./pool/testdata/model/run
+
+# What a release consists of, in dist/.
+dist:
+	GO="$(GO)" VERSION="$(VERSION)" ./deploy/dist
 
 clean:
 	rm -rf ebb dist

@@ -114,7 +114,20 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 	}
 	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetHelpCommand(newHelpCommand())
-	root.AddCommand(newRunCommand(), newCheckCommand(), newStatusCommand(), newConnsCommand(), newKillCommand(), newEventsCommand(), newDNSCommand(), newResolveCommand(), newDemoCommand(), newVersionCommand(), newCompletionCommand())
+	root.AddCommand(
+		newRunCommand(),
+		newCheckCommand(),
+		newStatusCommand(),
+		newConnsCommand(),
+		newKillCommand(),
+		newEventsCommand(),
+		newDNSCommand(),
+		newResolveCommand(),
+		newDemoCommand(),
+		newVersionCommand(),
+		newCompletionCommand(),
+		newManCommand(),
+	)
 	root.AddCommand(absentCommands()...)
 	return root
 }
