@@ -21,9 +21,12 @@
 // marks the old one retired. A change of health publishes an epoch too, so that prebuilt data is always exact; ejection,
 // limits and exclusions are decided at the pick, through the peer.
 //
-// Members have tiers. The lowest tier with a member that has weight and is not down serves, all of it; the others stand
-// by, and a pick never sees them. Only membership, weight and health move service from one tier to another, at once and
-// in both directions, each by an epoch. Ejections and limits do not: they come and go with the load, and service would
+// What an operator says of an address (SetAdmin, SetWeight) is kept by the table, not by members or epochs: it holds
+// until it is taken back, also for an address that leaves and comes back. It publishes an epoch, too.
+//
+// Members have tiers. The lowest tier with a member that has weight, is not down and was taken out by nobody serves, all
+// of it; the others stand by, and a pick never sees them. Only membership, weight, health and operators move service from
+// one tier to another, at once and in both directions, each by an epoch. Ejections and limits do not: they come and go with the load, and service would
 // flap between tiers that often are not meant to serve together.
 //
 // # Why the reclaimer may trust a zero

@@ -26,7 +26,8 @@ type epoch struct {
 	refs    counters
 }
 
-// candidate is a member that may be picked: it has weight, its check does not call it down, and its tier serves.
+// candidate is a member that may be picked: it has weight, neither its check nor an operator takes it out, and its tier
+// serves.
 type candidate struct {
 	peer   *Peer
 	tally  *tally // the first, and under leastconn the only one, of its peer
@@ -45,21 +46,22 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		p := t.peers[m.Addr]
 		if p == nil {
 			p = &Peer{addr: m.Addr, tallies: make([]tally, t.tallies)}
+			p.admin.Store(uint32(t.overrides[m.Addr].Admin))
 			t.peers[m.Addr] = p
 		}
 		p.listings++
 		p.newest.Store(e.id)
 		e.peers[i] = p
-		h := p.Health()
-		if m.Weight == 0 || h == HealthDown || (len(e.candidates) > 0 && m.Tier > e.tier) {
+		h, weight := p.Health(), int64(t.weight(m))
+		if weight == 0 || h == HealthDown || p.Admin() != AdminReady || (len(e.candidates) > 0 && m.Tier > e.tier) {
 			continue
 		}
 		if m.Tier < e.tier { // what was found so far stands by
 			e.candidates, e.heaviest = e.candidates[:0], 0
 		}
 		e.tier = m.Tier
-		e.heaviest = max(e.heaviest, int64(m.Weight))
-		e.candidates = append(e.candidates, candidate{p, &p.tallies[0], int64(m.Weight), !t.opts.Checked || h == HealthUp})
+		e.heaviest = max(e.heaviest, weight)
+		e.candidates = append(e.candidates, candidate{p, &p.tallies[0], weight, !t.opts.Checked || h == HealthUp})
 	}
 	if t.opts.Policy == RoundRobin {
 		e.sequence = smooth(e.candidates)

@@ -35,6 +35,7 @@ type Peer struct {
 	tallies []tally
 	passive
 	health   atomic.Uint32
+	admin    atomic.Uint32
 	newest   atomic.Uint64 // id of the newest epoch that lists it
 	addr     netip.AddrPort
 	listings int     // epochs that list it and are not freed; guarded by Table.mu
@@ -64,6 +65,9 @@ func (p *Peer) Total() uint64 {
 
 // Health returns the last word of the check.
 func (p *Peer) Health() Health { return Health(p.health.Load()) }
+
+// Admin returns what an operator has said of the address.
+func (p *Peer) Admin() Admin { return Admin(p.admin.Load()) }
 
 // tally returns where the leases of a slot are counted.
 func (p *Peer) tally(slot int) *tally { return &p.tallies[min(slot, len(p.tallies)-1)] }

@@ -57,7 +57,8 @@ type Table struct {
 	mu        sync.Mutex // writers; never taken by Acquire and Release
 	lastID    uint64
 	peers     map[netip.AddrPort]*Peer
-	retired   []*epoch // not yet freed, oldest first
+	overrides map[netip.AddrPort]Override // by operators
+	retired   []*epoch                    // not yet freed, oldest first
 	reclaimed uint64
 }
 
@@ -79,7 +80,10 @@ func New(opts Options, r *Reclaimer) *Table {
 	if opts.Ejection.Max == 0 {
 		opts.Ejection.Max = 60 * time.Second
 	}
-	t := &Table{opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), ties: make(counters, opts.Slots), tallies: 1}
+	t := &Table{
+		opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), overrides: make(map[netip.AddrPort]Override),
+		ties: make(counters, opts.Slots), tallies: 1,
+	}
 	if opts.Policy == RoundRobin && opts.MaxConns == 0 {
 		t.tallies = opts.Slots
 	}
@@ -117,12 +121,12 @@ func (t *Table) publish(e *epoch) {
 }
 
 // SetHealth tells what the check of an address says. It reports whether that changed anything. An epoch follows if the
-// newest one lists the address; an "up" also ends the peer's ejection.
+// newest one lists the address; an "up" also ends the peer's ejection. Of a peer under maintenance nothing is believed.
 func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.peers[addr]
-	if p == nil {
+	if p == nil || p.Admin() == AdminMaint {
 		return false
 	}
 	if h == HealthUp {
@@ -132,10 +136,16 @@ func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
 		return false
 	}
 	p.health.Store(uint32(h))
-	if now := t.current.Load(); !now.closed && p.newest.Load() == now.id {
-		t.publish(t.newEpoch(now.members, CauseHealth))
-	}
+	t.republish(p, CauseHealth)
 	return true
+}
+
+// republish publishes the newest members again, because something about a peer has changed, if they list it. The caller
+// holds t.mu.
+func (t *Table) republish(p *Peer, cause Cause) {
+	if now := t.current.Load(); !now.closed && p.newest.Load() == now.id {
+		t.publish(t.newEpoch(now.members, cause))
+	}
 }
 
 // Peer returns the peer of an address, or nil if no epoch that is still in use lists it.
@@ -145,10 +155,10 @@ func (t *Table) Peer(addr netip.AddrPort) *Peer {
 	return t.peers[addr]
 }
 
-// Serves says whether the newest epoch lists the peer and its check does not call it down: what it has, it may keep, also
-// if its tier only stands by.
+// Serves says whether the newest epoch lists the peer and it is neither down nor under maintenance: what it has, it may
+// keep, also if its tier only stands by, or if it drains.
 func (t *Table) Serves(p *Peer) bool {
-	return t.Lists(p) && p.Health() != HealthDown
+	return t.Lists(p) && p.Health() != HealthDown && p.Admin() != AdminMaint
 }
 
 // Lists says whether the newest epoch lists the peer.
@@ -157,8 +167,8 @@ func (t *Table) Lists(p *Peer) bool {
 	return !now.closed && p.newest.Load() >= now.id
 }
 
-// Selectable returns the number of peers of the newest epoch that may be picked: with weight, not down, and of the tier
-// that serves.
+// Selectable returns the number of peers of the newest epoch that may be picked: with weight, not down, taken out by
+// nobody, and of the tier that serves.
 func (t *Table) Selectable() int {
 	_, n := t.Serving()
 	return n
@@ -210,10 +220,12 @@ type EpochStatus struct {
 // PeerStatus describes a peer.
 type PeerStatus struct {
 	Addr         netip.AddrPort
-	Weight, Tier int      // of the newest epoch
+	Weight, Tier int      // of the newest epoch; the weight is the operator's, if there is one
 	Sources      []string // of the newest epoch
-	State        string   // up, down, standby: a lower tier serves; unknown, ejected, or draining: no longer listed
+	State        string   // drain, maint, up, down, standby: a lower tier serves; unknown, ejected, or draining: no longer listed
 	Health       Health
+	Admin        Admin
+	AdminWeight  int // or NoWeight
 	Active       int64
 	Total        uint64
 	Listed       bool // in the newest epoch
@@ -233,13 +245,20 @@ func (t *Table) Status() Status {
 		s.Epochs = append(s.Epochs, EpochStatus{now.id, now.cause, now.born, now.refs.sum(), false})
 	}
 	for addr, p := range t.peers {
-		ps := PeerStatus{Addr: addr, State: "draining", Health: p.Health(), Active: p.Active(), Total: p.Total()}
+		ps := PeerStatus{
+			Addr: addr, State: "draining", Health: p.Health(), Admin: p.Admin(), AdminWeight: NoWeight, Active: p.Active(), Total: p.Total(),
+		}
+		if o, said := t.overrides[addr]; said {
+			ps.AdminWeight = o.Weight
+		}
 		if i, ok := now.lists(addr); ok {
 			m := now.members[i]
 			ejectedUntil := p.ejectedUntil(t.opts.Now)
-			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, m.Weight, m.Tier, slices.Clone(m.Sources)
+			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, t.weight(m), m.Tier, slices.Clone(m.Sources)
 			ps.State = "up"
 			switch {
+			case ps.Admin != AdminReady:
+				ps.State = ps.Admin.String()
 			case ps.Health == HealthDown:
 				ps.State = "down"
 			case len(now.candidates) > 0 && m.Tier > now.tier:
