@@ -32,7 +32,7 @@ type livePool struct {
 
 	mu     sync.Mutex
 	checks map[netip.AddrPort]*peerCheck
-	drains map[netip.AddrPort]*drain // removed peers under drain_timeout
+	drains map[netip.AddrPort]*drain // removed and drained peers under drain_timeout
 	had    bool                      // there was a peer to offer, as last logged
 	tier   int                       // that serves, as last logged
 	closed bool
@@ -46,7 +46,7 @@ type peerCheck struct {
 	blind bool // it cannot be tried here
 }
 
-// drain is the time that is left to the sessions of one removed peer.
+// drain is the time that is left to the sessions of one removed or drained peer.
 type drain struct{ timer *time.Timer }
 
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
@@ -90,7 +90,9 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 		"added", addrs(diff.Added), "removed", addrs(diff.Removed), "reweighted", addrs(diff.Reweighted))
 	p.mu.Lock()
 	for _, addr := range diff.Added {
-		p.stopDrainLocked(addr)
+		if p.adminPolicy(p.table.Admin(addr)) != "drain" {
+			p.stopDrainLocked(addr)
+		}
 		p.watchLocked(addr)
 	}
 	var cut []netip.AddrPort
@@ -99,11 +101,7 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 		case "close":
 			cut = append(cut, addr)
 		case "drain":
-			if p.conf().DrainTimeout > 0 && !p.closed {
-				d := new(drain)
-				d.timer = time.AfterFunc(p.conf().DrainTimeout, func() { p.drained(addr, d) })
-				p.drains[addr] = d
-			}
+			p.startDrainLocked(addr)
 		}
 	}
 	p.tellLocked()
@@ -143,20 +141,36 @@ func (p *livePool) unwanted(peer *pool.Peer) end.Word {
 	if p.conf().On.Dead == "close" && peer.Health() == pool.HealthDown {
 		return end.PeerDead
 	}
-	if p.table.Lists(peer) {
-		return end.None
+	if w := p.closedBy(p.adminPolicy(peer.Admin()), end.AdminKilled, peer.Addr()); w != end.None || p.table.Lists(peer) {
+		return w
 	}
-	switch p.conf().On.Removed {
+	return p.closedBy(p.conf().On.Removed, end.PeerRemoved, peer.Addr())
+}
+
+// closedBy says whether a word of the session policy has closed the sessions of a peer: at once, which is closed, or when
+// their time was over.
+func (p *livePool) closedBy(policy string, closed end.Word, addr netip.AddrPort) end.Word {
+	switch policy {
 	case "close":
-		return end.PeerRemoved
+		return closed
 	case "drain":
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.conf().DrainTimeout > 0 && p.drains[peer.Addr()] == nil {
+		if p.conf().DrainTimeout > 0 && p.drains[addr] == nil {
 			return end.Drained
 		}
 	}
 	return end.None
+}
+
+// startDrainLocked gives the sessions of a peer drain_timeout, if there is one. A time that runs already goes on.
+func (p *livePool) startDrainLocked(addr netip.AddrPort) {
+	if p.conf().DrainTimeout == 0 || p.closed || p.drains[addr] != nil {
+		return
+	}
+	d := new(drain)
+	d.timer = time.AfterFunc(p.conf().DrainTimeout, func() { p.drained(addr, d) })
+	p.drains[addr] = d
 }
 
 func (p *livePool) stopDrainLocked(addr netip.AddrPort) {
@@ -166,7 +180,7 @@ func (p *livePool) stopDrainLocked(addr netip.AddrPort) {
 	}
 }
 
-// drained ends what is left on a removed peer when drain_timeout runs out.
+// drained ends what is left on a removed or drained peer when drain_timeout runs out.
 func (p *livePool) drained(addr netip.AddrPort, d *drain) {
 	p.mu.Lock()
 	due := p.drains[addr] == d // not if the peer came back meanwhile
@@ -182,7 +196,7 @@ func (p *livePool) drained(addr netip.AddrPort, d *drain) {
 // watchLocked starts the check of an address that has none.
 func (p *livePool) watchLocked(addr netip.AddrPort) {
 	conf := p.conf().Check
-	if conf == nil || p.closed || p.checks[addr] != nil {
+	if conf == nil || p.closed || p.checks[addr] != nil || p.table.Admin(addr) == pool.AdminMaint {
 		return
 	}
 	c := new(peerCheck)

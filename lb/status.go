@@ -71,7 +71,7 @@ func (p *livePool) status() admin.Pool {
 	st := admin.Pool{
 		Name: table.Name, Balance: p.conf().Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
 		EpochsPublished: published, EpochsReclaimed: reclaimed,
-		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)),
+		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)), Overrides: []admin.Override{},
 	}
 	for i, e := range table.Epochs {
 		st.Epochs[i] = admin.Epoch{ID: e.ID, Cause: e.Cause.String(), Born: e.Born.UTC(), Sessions: e.Sessions, Retired: e.Retired}
@@ -79,13 +79,23 @@ func (p *livePool) status() admin.Pool {
 	for i, peer := range table.Peers {
 		st.Peers[i] = peerStatus(peer)
 	}
+	for _, o := range p.table.Overrides() {
+		said := admin.Override{Addr: o.Addr.String(), Admin: o.Admin.String()}
+		if o.Weight != pool.NoWeight {
+			said.Weight = &o.Weight
+		}
+		st.Overrides = append(st.Overrides, said)
+	}
 	return st
 }
 
 func peerStatus(p pool.PeerStatus) admin.Peer {
 	st := admin.Peer{
 		Addr: p.Addr.String(), Weight: p.Weight, Tier: p.Tier, State: p.State, Health: p.Health.String(),
-		Active: p.Active, Total: p.Total, Sources: append([]string{}, p.Sources...),
+		Admin: p.Admin.String(), Active: p.Active, Total: p.Total, Sources: append([]string{}, p.Sources...),
+	}
+	if p.AdminWeight != pool.NoWeight {
+		st.AdminWeight = &p.AdminWeight
 	}
 	if !p.EjectedUntil.IsZero() {
 		until := p.EjectedUntil.UTC()
@@ -105,7 +115,11 @@ func (s *Server) Ready() (bool, []string) {
 	}
 	for _, p := range s.running().pools {
 		if p.table.Selectable() == 0 {
-			reasons = append(reasons, fmt.Sprintf("pool %s has no peer to offer: %s", p.name, p.members.describe()))
+			reason := fmt.Sprintf("pool %s has no peer to offer: %s", p.name, p.members.describe())
+			if n := p.takenOut(); n > 0 {
+				reason += fmt.Sprintf("; %d addresses are in drain or maint", n)
+			}
+			reasons = append(reasons, reason)
 		}
 	}
 	return len(reasons) == 0, reasons

@@ -43,54 +43,66 @@ type Override struct {
 
 func (o Override) none() bool { return o.Admin == AdminReady && o.Weight == NoWeight }
 
-// SetAdmin says of an address whether it serves. Ready also ends its ejection, and maint forgets its health. It reports
-// whether that changed anything; if so, an epoch follows if the newest one lists the address.
-func (t *Table) SetAdmin(addr netip.AddrPort, a Admin) (changed bool, err error) {
+// Change is what came of saying something of an address.
+type Change struct {
+	Epoch   uint64 // the current epoch afterwards
+	Changed bool   // it was something new
+	Listed  bool   // the current epoch lists the address: it is a new epoch if something has changed
+}
+
+// SetAdmin says of an address whether it serves. Ready also ends its ejection, and maint forgets its health.
+func (t *Table) SetAdmin(addr netip.AddrPort, a Admin) (Change, error) {
 	return t.override(addr, func(o *Override) { o.Admin = a })
 }
 
 // SetWeight says the weight of an address, which counts instead of that of its members; NoWeight takes it back.
-func (t *Table) SetWeight(addr netip.AddrPort, weight int) (changed bool, err error) {
+func (t *Table) SetWeight(addr netip.AddrPort, weight int) (Change, error) {
 	if weight < NoWeight || weight > MaxWeight {
-		return false, fmt.Errorf("weight %d, expected 0 to %d", weight, MaxWeight)
+		return Change{}, fmt.Errorf("weight %d, expected 0 to %d", weight, MaxWeight)
 	}
 	return t.override(addr, func(o *Override) { o.Weight = weight })
 }
 
-func (t *Table) override(addr netip.AddrPort, say func(*Override)) (changed bool, err error) {
+func (t *Table) override(addr netip.AddrPort, say func(*Override)) (Change, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, said := t.overrides[addr]
 	p := t.peers[addr]
 	if p == nil && !said {
-		return false, ErrUnknownPeer
+		return Change{}, ErrUnknownPeer
 	}
 	if !said {
 		old = Override{Addr: addr, Weight: NoWeight}
 	}
 	o := old
 	say(&o)
-	if p != nil && o.Admin == AdminReady {
-		p.pardon()
-	}
-	if o == old {
-		return false, nil
-	}
 	if o.none() {
 		delete(t.overrides, addr)
 	} else {
 		t.overrides[addr] = o
 	}
-	if p == nil {
-		return true, nil
+	c := Change{Changed: o != old}
+	if p != nil {
+		c.Listed = t.Lists(p)
+		t.obey(p, o.Admin, c.Changed)
 	}
-	p.admin.Store(uint32(o.Admin))
-	if o.Admin == AdminMaint {
-		p.health.Store(uint32(HealthUnknown))
+	c.Epoch = t.lastID
+	return c, nil
+}
+
+// obey brings a peer to what was said of it. The caller holds t.mu.
+func (t *Table) obey(p *Peer, a Admin, changed bool) {
+	if a != AdminDrain {
 		p.pardon()
 	}
+	if !changed {
+		return
+	}
+	p.admin.Store(uint32(a))
+	if a == AdminMaint {
+		p.health.Store(uint32(HealthUnknown))
+	}
 	t.republish(p, CauseAdmin)
-	return true, nil
 }
 
 // Admin returns what was said of an address.

@@ -111,7 +111,7 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	t.table("POOL PEER TIER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
 	for _, p := range s.Pools {
 		for _, peer := range p.Peers {
-			t.row(cells(p.Name, peer.Addr, peer.Tier, peer.Weight, peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
+			t.row(cells(p.Name, peer.Addr, peer.Tier, peerWeight(peer), peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
 		}
 	}
 	t.table("POOL EPOCH CAUSE AGE SESSIONS RETIRED")
@@ -136,6 +136,14 @@ func peerState(p admin.Peer, now time.Time) string {
 		return p.State + " " + age(p.EjectedUntil.Sub(now))
 	}
 	return p.State
+}
+
+// peerWeight is the weight, and who said it if that is neither the config nor DNS.
+func peerWeight(p admin.Peer) string {
+	if p.AdminWeight != nil {
+		return fmt.Sprintf("%d (admin)", p.Weight)
+	}
+	return strconv.Itoa(p.Weight)
 }
 
 // errorWriter keeps the first error, so that it is looked at once, at the end.

@@ -28,6 +28,25 @@ type fake struct {
 	refreshed []string
 	conns     []Conn
 	filters   []ConnFilter // that were asked for
+	orders    []Order
+}
+
+func (f *fake) OrderPeer(pool, peer string, o Order) (PeerReply, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.status.Pools {
+		if p.Name != pool {
+			continue
+		}
+		for _, known := range p.Peers {
+			if known.Addr == peer {
+				f.orders = append(f.orders, o)
+				return PeerReply{Pool: pool, Epoch: 8, Changed: true, Peer: known}, nil
+			}
+		}
+		return PeerReply{}, &Unknown{Text: "pool db has no peer " + peer, Peers: []string{p.Peers[0].Addr}}
+	}
+	return PeerReply{}, &Unknown{Text: "no pool is named " + pool, Pools: []string{"db"}}
 }
 
 func (f *fake) Conns(filter ConnFilter) ([]Conn, int) {

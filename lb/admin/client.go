@@ -14,6 +14,9 @@ import (
 // maxDocument bounds what a client reads: about 100,000 peers.
 const maxDocument = 32 << 20
 
+// maxRefusal bounds what it reads of an error.
+const maxRefusal = 32 << 10
+
 // Client asks a running balancer.
 type Client struct {
 	addr string
@@ -118,9 +121,12 @@ func (r *Refusal) Error() string { return r.Text }
 
 // refused says why there is no document, in the words of the other side.
 func (c *Client) refused(resp *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // for people; the status is what counts
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // for people; the status is what counts
 	var p problem
 	if json.Unmarshal(body, &p) == nil && p.Error != "" {
+		if known := append(p.Pools, p.Peers...); len(known) > 0 {
+			p.Error += ", expected one of " + strings.Join(known, ", ")
+		}
 		return &Refusal{resp.StatusCode, p.Error}
 	}
 	return &Refusal{resp.StatusCode, fmt.Sprintf("%s answered %s: %s", c.addr, resp.Status, strings.TrimSpace(string(body)))}

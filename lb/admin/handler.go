@@ -40,6 +40,10 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		get("/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }),
 		get("/v1/pools", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }),
 		get("/v1/pools/{pool}", func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }),
+		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/drain", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "drain") }},
+		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/ready", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "ready") }},
+		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/maint", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "maint") }},
+		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/weight", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "weight") }},
 		get("/v1/epochs", func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }),
 		get("/v1/conns", func(w http.ResponseWriter, r *http.Request) { conns(w, r, s) }),
 		{http.MethodDelete, "/v1/conns", func(w http.ResponseWriter, r *http.Request) { killMany(w, r, s) }},
@@ -74,6 +78,7 @@ type problem struct {
 	Error string   `json:"error"`
 	Paths []string `json:"paths,omitempty"` // what there is instead
 	Pools []string `json:"pools,omitempty"`
+	Peers []string `json:"peers,omitempty"`
 }
 
 // oneOf serves the methods of one path.

@@ -18,6 +18,8 @@ type Source interface {
 	Status() Status
 	// Ready tells whether every pool can serve; if not, why not.
 	Ready() (bool, []string)
+	// OrderPeer does what an operator says of a peer. The error is *Unknown if there is no such pool or peer.
+	OrderPeer(pool, peer string, o Order) (PeerReply, error)
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
 	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.

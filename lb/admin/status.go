@@ -19,15 +19,23 @@ type Status struct {
 
 // Pool is one pool with its epochs and peers.
 type Pool struct {
-	Name            string  `json:"name"`
-	Balance         string  `json:"balance"`
-	Epoch           uint64  `json:"epoch"`      // the current one
-	Selectable      int     `json:"selectable"` // peers that may be picked
-	Tier            int     `json:"tier"`       // that serves, if a peer may be picked
-	EpochsPublished uint64  `json:"epochs_published"`
-	EpochsReclaimed uint64  `json:"epochs_reclaimed"`
-	Epochs          []Epoch `json:"epochs"` // in use, oldest first
-	Peers           []Peer  `json:"peers"`  // alive, by address
+	Name            string     `json:"name"`
+	Balance         string     `json:"balance"`
+	Epoch           uint64     `json:"epoch"`      // the current one
+	Selectable      int        `json:"selectable"` // peers that may be picked
+	Tier            int        `json:"tier"`       // that serves, if a peer may be picked
+	EpochsPublished uint64     `json:"epochs_published"`
+	EpochsReclaimed uint64     `json:"epochs_reclaimed"`
+	Epochs          []Epoch    `json:"epochs"`    // in use, oldest first
+	Peers           []Peer     `json:"peers"`     // alive, by address
+	Overrides       []Override `json:"overrides"` // what operators have said of addresses, those without a peer included
+}
+
+// Override is what an operator has said of an address. It holds until it is taken back.
+type Override struct {
+	Addr   string `json:"addr"`
+	Admin  string `json:"admin"` // ready, drain, maint
+	Weight *int   `json:"weight,omitempty"`
 }
 
 // Epoch is a snapshot of a pool's peers that is current or still held.
@@ -44,9 +52,11 @@ type Peer struct {
 	Addr         string     `json:"addr"`
 	Weight       int        `json:"weight"`
 	Tier         int        `json:"tier"`
-	State        string     `json:"state"`  // up, down, unknown, ejected, standby: a lower tier serves; draining: not listed
-	Health       string     `json:"health"` // what its check says: up, down, unknown
-	Role         string     `json:"role"`   // empty: no check tells roles
+	State        string     `json:"state"`                  // up, down, unknown, ejected, drain, maint, standby: a lower tier serves; draining: not listed
+	Health       string     `json:"health"`                 // what its check says: up, down, unknown
+	Role         string     `json:"role"`                   // empty: no check tells roles
+	Admin        string     `json:"admin"`                  // what an operator says: ready, drain, maint
+	AdminWeight  *int       `json:"admin_weight,omitempty"` // that weight is, if an operator has set it
 	Active       int64      `json:"active"`
 	Total        uint64     `json:"total"`
 	Sources      []string   `json:"sources"` // the backends that name it; none while it drains

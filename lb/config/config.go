@@ -86,8 +86,10 @@ type Pool struct {
 
 // On is the session policy: what happens to sessions, by cause.
 type On struct {
-	Dead    string // close, keep
-	Removed string // drain, close, keep
+	Dead       string // close, keep
+	Removed    string // drain, close, keep
+	AdminDrain string // drain, close, keep
+	AdminMaint string // close, drain, keep
 }
 
 // Backend is a literal address or a DNS name.

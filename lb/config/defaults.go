@@ -38,7 +38,7 @@ func defaults() Config {
 			ConnectAttempts: 3,
 			MaxConns:        0,
 			DrainTimeout:    0,
-			On:              On{Dead: "close", Removed: "drain"},
+			On:              On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			Backends: []Backend{{
 				Type:         "addr",
 				Weight:       1,

@@ -102,7 +102,8 @@ var poolKeys = []key[Pool]{
 var onKeys = []key[On]{
 	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, "close keep", "drain quiet") }},
 	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, "drain close keep", "quiet") }},
-	{name: "admin_drain"},
+	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, "drain close keep", "quiet") }},
+	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, "close drain keep", "quiet") }},
 	{name: "degraded"},
 	{name: "failback"},
 	{name: "role_lost"},

@@ -1,0 +1,144 @@
+package lb
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/check"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/pool"
+)
+
+// OrderPeer does what an operator says of a peer. It belongs to the address in the pool: it holds until it is taken back.
+func (s *Server) OrderPeer(name, peer string, o admin.Order) (admin.PeerReply, error) {
+	p, err := s.poolNamed(name)
+	if err != nil {
+		return admin.PeerReply{}, err
+	}
+	addr, err := netip.ParseAddrPort(peer)
+	if err != nil {
+		return admin.PeerReply{}, p.unknownPeer(peer)
+	}
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	changed, err := p.order(addr, o)
+	if errors.Is(err, pool.ErrUnknownPeer) {
+		err = p.unknownPeer(peer)
+	}
+	if err != nil {
+		return admin.PeerReply{}, err
+	}
+	st := p.status()
+	reply := admin.PeerReply{Pool: st.Name, Epoch: st.Epoch, Changed: changed, Peer: admin.Peer{Addr: addr.String(), State: "absent", Sources: []string{}}}
+	for _, known := range st.Peers {
+		if known.Addr == reply.Peer.Addr {
+			reply.Peer = known
+		}
+	}
+	return reply, nil
+}
+
+// poolNamed gives a pool, or says which there are.
+func (s *Server) poolNamed(name string) (*livePool, error) {
+	u := &admin.Unknown{Text: fmt.Sprintf("no pool is named %q", name)}
+	for _, p := range s.running().pools {
+		if p.name == name {
+			return p, nil
+		}
+		u.Pools = append(u.Pools, p.name)
+	}
+	return nil, u
+}
+
+func (p *livePool) unknownPeer(peer string) error {
+	u := &admin.Unknown{Text: fmt.Sprintf("pool %s has no peer %q", p.name, peer)}
+	for _, known := range p.table.Status().Peers {
+		u.Peers = append(u.Peers, known.Addr.String())
+	}
+	return u
+}
+
+// order changes what was said of a peer and lets follow what follows.
+func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err error) {
+	p.mu.Lock() // over all: whoever finds that the peer drains also finds its timer
+	var c pool.Change
+	state := map[string]pool.Admin{"drain": pool.AdminDrain, "maint": pool.AdminMaint, "ready": pool.AdminReady}[o.Word]
+	if o.Word == "weight" {
+		c, err = p.table.SetWeight(addr, o.Weight)
+	} else {
+		c, err = p.table.SetAdmin(addr, state)
+	}
+	if !c.Changed {
+		p.mu.Unlock()
+		return false, err
+	}
+	attrs := []any{"peer", addr.String(), "reason", "admin", "epoch", c.Epoch}
+	var ended *check.Watch
+	cut := false
+	if o.Word == "weight" {
+		if o.Weight != admin.NoWeight {
+			attrs = append(attrs, "weight", o.Weight)
+		}
+	} else {
+		ended = p.watchAsToldLocked(addr, state)
+		cut = p.drainAsToldLocked(addr, state, c.Listed)
+	}
+	p.log.Info("peer "+o.Word, attrs...)
+	p.tellLocked()
+	p.mu.Unlock()
+	if ended != nil {
+		ended.Close()
+	}
+	if cut {
+		p.cut(end.AdminKilled, addr)
+	}
+	return true, nil
+}
+
+// drainAsToldLocked begins or ends the time that is left to the sessions on a peer. It is true if they have none.
+func (p *livePool) drainAsToldLocked(addr netip.AddrPort, a pool.Admin, listed bool) (cut bool) {
+	policy := p.adminPolicy(a)
+	switch {
+	case policy == "drain":
+		p.startDrainLocked(addr)
+	case listed: // else what holds for a removed peer goes on
+		p.stopDrainLocked(addr)
+	}
+	return policy == "close"
+}
+
+// watchAsToldLocked ends the check of a peer under maintenance, or begins that of another. The caller closes what it returns
+// when mu is released.
+func (p *livePool) watchAsToldLocked(addr netip.AddrPort, a pool.Admin) (ended *check.Watch) {
+	c := p.checks[addr]
+	switch {
+	case a != pool.AdminMaint && p.table.Peer(addr) != nil:
+		p.watchLocked(addr)
+	case a == pool.AdminMaint && c != nil:
+		delete(p.checks, addr)
+		return c.watch
+	}
+	return nil
+}
+
+// takenOut is how many addresses operators have taken out.
+func (p *livePool) takenOut() (n int) {
+	for _, o := range p.table.Overrides() {
+		if o.Admin != pool.AdminReady {
+			n++
+		}
+	}
+	return n
+}
+
+// adminPolicy is the word of the session policy for what was said of a peer; "" if nothing was.
+func (p *livePool) adminPolicy(a pool.Admin) string {
+	switch a {
+	case pool.AdminDrain:
+		return p.conf().On.AdminDrain
+	case pool.AdminMaint:
+		return p.conf().On.AdminMaint
+	}
+	return ""
+}
