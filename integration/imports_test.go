@@ -53,6 +53,11 @@ var importRules = []importRule{
 		why: "a probe knows an address and a protocol",
 	},
 	{
+		packages: "lb/doctor", may: []string{"golang.org/x/sys/...", "lb/internal/relay"},
+		never: []string{"lb", "pool", "dnswatch", "lb/config", "lb/admin"},
+		why:   "it looks at a machine, not at a balancer",
+	},
+	{
 		packages: "lb/config", may: []string{"github.com/BurntSushi/toml"},
 		never: []string{"lb", "pool", "dnswatch", "lb/admin", "lb/check", "lb/internal/..."},
 		why:   "a file format is not a program",
@@ -64,7 +69,7 @@ var importRules = []importRule{
 	},
 	{
 		packages: "lb", may: []string{
-			"pool", "dnswatch", "lb/admin", "lb/check", "lb/config", "lb/internal/...", "github.com/prometheus/client_golang/prometheus",
+			"pool", "dnswatch", "lb/admin", "lb/check", "lb/config", "lb/doctor", "lb/internal/...", "github.com/prometheus/client_golang/prometheus",
 		},
 		never:    []string{"github.com/spf13/cobra", "dnswatch/dnstest"},
 		directly: []string{"github.com/BurntSushi/toml", "github.com/miekg/dns"},
@@ -72,7 +77,7 @@ var importRules = []importRule{
 	},
 	{
 		packages: "cmd/ebb", may: []string{
-			"lb", "lb/admin", "lb/config", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
+			"lb", "lb/admin", "lb/config", "lb/doctor", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
 			"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "dnswatch/dnstest",
 		},
 		directly: []string{"pool", "dnswatch"},

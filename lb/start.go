@@ -92,6 +92,7 @@ func (s *Server) newListener(c *config.Listener, at *port, p *livePool, bound *l
 // serve waits for the first answers, lets the clients in, and returns when ctx is done.
 func (s *Server) serve(ctx context.Context) {
 	g := s.running()
+	s.tellBudget(g.conf)
 	if g.admin != nil {
 		go g.admin.Serve()
 	}

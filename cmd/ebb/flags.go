@@ -65,15 +65,20 @@ func (c *configFlags) load(cmd *cobra.Command) (*config.Config, error) {
 	return config.Load(c.file, &c.given)
 }
 
-// flagDefaults shows what holds where a flag is not given, as a config without it has it.
-func flagDefaults() map[string]string {
+// leastConfig has one of each thing, and every default.
+func leastConfig() (*config.Config, error) {
 	var least config.Flags
-	for name, text := range map[string]string{"listen": "tcp://127.0.0.1:1", "to": "127.0.0.1:1"} {
+	for name, text := range map[string]string{"listen": "tcp://127.0.0.1:10000", "to": "127.0.0.1:10000"} {
 		if err := least.Set(name, text); err != nil {
-			panic(err)
+			return nil, err
 		}
 	}
-	c, err := config.FromFlags(&least)
+	return config.FromFlags(&least)
+}
+
+// flagDefaults shows what holds where a flag is not given, as a config without it has it.
+func flagDefaults() map[string]string {
+	c, err := leastConfig()
 	if err != nil {
 		panic(err)
 	}

@@ -131,6 +131,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 		newVersionCommand(),
 		newCompletionCommand(),
 		newManCommand(),
+		newDoctorCommand(),
 	)
 	root.AddCommand(absentCommands()...)
 	return root
