@@ -49,8 +49,9 @@ var importRules = []importRule{
 		why:   "the datapath has no opinions",
 	},
 	{
-		packages: "lb/check", never: []string{"pool", "dnswatch", "lb", "lb/config"},
-		why: "a probe knows an address and a protocol",
+		packages: "lb/check", may: []string{"github.com/jackc/pgx/v5/pgproto3", "github.com/go-sql-driver/mysql"},
+		never: []string{"pool", "dnswatch", "lb", "lb/config"},
+		why:   "a probe knows an address and a protocol",
 	},
 	{
 		packages: "lb/doctor", may: []string{"golang.org/x/sys/...", "lb/internal/relay"},

@@ -12,6 +12,11 @@ func checkOptions(c *config.Check) check.Options {
 		Fall: c.Fall, Rise: c.Rise, RefusedIsDown: c.RefusedIsDown,
 		Port: uint16(c.Port), Proxy: c.Proxy,
 		TLS:  check.TLS{Mode: c.TLS, Name: c.TLSName, CAFile: c.TLSCAFile, CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile},
+		User: c.User, PasswordFile: c.PasswordFile, Database: c.Database,
 		HTTP: check.HTTP{Method: c.Method, Path: c.Path, Host: c.Host, Expect: c.Expect, Body: c.ExpectBody},
+		Sentinel: check.Sentinel{
+			Addrs: c.Sentinels, Primary: c.SentinelPrimary, Quorum: c.Quorum,
+			User: c.SentinelUser, PasswordFile: c.SentinelPasswordFile,
+		},
 	}
 }

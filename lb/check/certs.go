@@ -38,8 +38,18 @@ func newCerts(t TLS) (*certs, error) {
 	return nil, fmt.Errorf("TLS mode %q: unknown", t.Mode)
 }
 
-// config is for a connection to target. Its errors are of files on this host.
-func (c *certs) config(target netip.AddrPort) (*tls.Config, error) {
+// config is for a connection to address. Its errors are of files on this host.
+func (c *certs) config(address netip.Addr) (*tls.Config, error) {
+	conf, err := c.shared()
+	if err != nil || c.from.Name != "" {
+		return conf, err
+	}
+	conf = conf.Clone()
+	conf.ServerName = address.WithZone("").String() // which crypto/tls verifies, but does not send as SNI
+	return conf, nil
+}
+
+func (c *certs) shared() (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stamp := ""
@@ -56,7 +66,7 @@ func (c *certs) config(target netip.AddrPort) (*tls.Config, error) {
 	if c.conf != nil && c.stamp == stamp {
 		return c.conf, nil
 	}
-	conf, err := c.from.config(target.Addr().WithZone("").String())
+	conf, err := c.from.config()
 	if err != nil {
 		return nil, &failure{Local, err}
 	}
@@ -64,11 +74,8 @@ func (c *certs) config(target netip.AddrPort) (*tls.Config, error) {
 	return conf, nil
 }
 
-func (t TLS) config(address string) (*tls.Config, error) {
+func (t TLS) config() (*tls.Config, error) {
 	conf := &tls.Config{ServerName: t.Name, InsecureSkipVerify: t.Mode == "require", MinVersion: tls.VersionTLS12}
-	if t.Name == "" {
-		conf.ServerName = address // which crypto/tls verifies, but does not send as SNI
-	}
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {

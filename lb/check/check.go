@@ -80,4 +80,8 @@ var kinds = map[string]kindFunc{
 	"tcp":  newTCP,
 	"tls":  newTLS,
 	"http": newHTTP,
+
+	"postgres": newPostgres,
+	"mysql":    newMySQL,
+	"redis":    newRedis,
 }

@@ -11,8 +11,9 @@ import (
 // conn is the connection of a probe: it ends with the probe's context, and gives no more bytes than a sound server sends.
 type conn struct {
 	net.Conn
-	left int // bytes that may still be read
-	stop func() bool
+	left   int   // bytes that may still be read
+	broken error // what ended reading; some drivers keep it to themselves
+	stop   func() bool
 }
 
 // mostBytes is what a probe reads at most of one connection, far more than any server needs for an answer.
@@ -30,10 +31,14 @@ func bound(ctx context.Context, c net.Conn) *conn {
 
 func (c *conn) Read(p []byte) (int, error) {
 	if c.left <= 0 {
+		c.broken = errTooMuch
 		return 0, errTooMuch
 	}
 	n, err := c.Conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
+	if err != nil {
+		c.broken = err
+	}
 	return n, err
 }
 

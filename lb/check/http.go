@@ -1,11 +1,10 @@
 package check
 
 import (
+	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -24,10 +23,7 @@ type HTTP struct {
 	Body   string // a regular expression that matches somewhere in the first 64 KiB of the body; "": whatever it is
 }
 
-const (
-	mostHeader = 32 << 10
-	mostBody   = 64 << 10
-)
+const mostBody = 64 << 10 // bytes
 
 // newHTTP is the "http" kind: an answer with the right code, and the right body, is life. Redirects are answers.
 func newHTTP(o Options) (probeFunc, error) {
@@ -52,28 +48,28 @@ func newHTTP(o Options) (probeFunc, error) {
 		return nil, fmt.Errorf("path %q: not one", o.HTTP.Path)
 	}
 	return func(ctx context.Context, target netip.AddrPort) Result {
-		// The probe makes the connection, TLS included, so that its errors are its own. A transport of its own is what
-		// keeps the ends of its goroutines in its own hands.
-		open := func(ctx context.Context, _, _ string) (net.Conn, error) { return w.open(ctx, target) }
-		transport := &http.Transport{
-			DialContext: open, DialTLSContext: open, DisableKeepAlives: true, DisableCompression: true,
-			MaxResponseHeaderBytes: mostHeader, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
-		}
-		defer transport.CloseIdleConnections()
 		u := *at
 		u.Scheme, u.Host = scheme, w.to(target).String()
 		request, err := http.NewRequestWithContext(ctx, or(o.HTTP.Method, http.MethodGet), u.String(), nil)
 		if err != nil {
-			return Result{Reason: Error, Detail: err.Error()}
+			return failed(err)
 		}
-		request.Host = or(o.HTTP.Host, u.Host)
+		request.Host, request.Close = or(o.HTTP.Host, u.Host), true
 		request.Header.Set("User-Agent", "ebb")
 		start := time.Now()
-		response, err := transport.RoundTrip(request)
+		// No http.Transport: it writes to the process's log what it thinks of a server that floods it.
+		c, err := w.open(ctx, target)
+		if err != nil {
+			return failed(err)
+		}
+		defer leave(c)
+		if err := request.Write(c); err != nil {
+			return failed(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(c), request)
 		if err != nil {
 			return httpFailed(err)
 		}
-		defer response.Body.Close()
 		code := response.StatusCode
 		if !codes.contains(code) {
 			return Result{Reason: Unexpected, Detail: fmt.Sprintf("status %d, expected %s", code, or(o.HTTP.Expect, "200-399"))}
@@ -81,7 +77,7 @@ func newHTTP(o Options) (probeFunc, error) {
 		latency := time.Since(start)
 		text, err := io.ReadAll(io.LimitReader(response.Body, mostBody))
 		switch {
-		case o.HTTP.Body == "": // what is left of the body is read so that the end is a plain one
+		case o.HTTP.Body == "": // the body was read so that the end is a plain one
 		case err != nil:
 			return httpFailed(err)
 		case !body.Match(text):
@@ -91,7 +87,7 @@ func newHTTP(o Options) (probeFunc, error) {
 	}, nil
 }
 
-// httpFailed is the result of an error of the transport. Those that have no better reason are about the answer.
+// httpFailed is the result of an error while an answer is read. One that has no better reason is of the answer.
 func httpFailed(err error) Result {
 	r := failed(err)
 	if r.Reason == Error {

@@ -20,7 +20,12 @@ type Options struct {
 	Proxy string // "v1", "v2": a PROXY protocol header comes first; "" or "off": none
 	TLS   TLS
 
-	HTTP HTTP // for "http"
+	User         string // who to be for "postgres", "mysql" and "redis"; "": nobody, or for "redis" the default user
+	PasswordFile string // has the password, and one line break at most; "": none
+	Database     string // for "postgres"; "": postgres
+
+	HTTP     HTTP     // for "http"
+	Sentinel Sentinel // for "redis"
 }
 
 func (o Options) validate() error {

@@ -69,7 +69,7 @@ func TestTLSProbeReadsChangedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func() error {
-		conf, err := c.config(target)
+		conf, err := c.config(target.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func (w *way) dial(ctx context.Context, target netip.AddrPort) (*conn, error) {
 
 // secure begins TLS on a connection to the target. That is closed if it fails.
 func (w *way) secure(ctx context.Context, c *conn, target netip.AddrPort) (*tls.Conn, error) {
-	conf, err := w.certs.config(target)
+	conf, err := w.certs.config(target.Addr())
 	if err != nil {
 		_ = c.Close()
 		return nil, err

@@ -25,6 +25,16 @@ type Check struct {
 	TLSCertFile string // "" is none
 	TLSKeyFile  string // "" is none
 
+	User         string // "" is nobody
+	PasswordFile string // "" is none
+	Database     string
+
+	Sentinels            []string // HOST:PORT of each
+	SentinelPrimary      string   // "" only without Sentinels
+	Quorum               int      // 0 is more than half
+	SentinelUser         string
+	SentinelPasswordFile string
+
 	Method     string
 	Path       string
 	Host       string // "" is the address asked
@@ -34,11 +44,11 @@ type Check struct {
 
 var checkKindWords = strings.Fields(checkKinds)
 
-const checkKinds = "tcp tls http"
+const checkKinds = "tcp tls http postgres mysql redis"
 
 var checkKeys = []key[Check]{
 	{name: "kind", read: func(c *Check, v value) {
-		v.word(&c.Kind, checkKinds, "send_expect dns postgres mysql redis exec agent")
+		v.word(&c.Kind, checkKinds, "send_expect dns exec agent")
 	}, need: choice(checkKindWords)},
 	{name: "interval", read: func(c *Check, v value) { v.duration(&c.Interval, minInterval, "") }},
 	{name: "timeout", read: func(c *Check, v value) { v.duration(&c.Timeout, time.Millisecond, "") }},
@@ -58,17 +68,28 @@ var checkKeys = []key[Check]{
 	{name: "host", read: func(c *Check, v value) { v.line(&c.Host, "a host as HTTP names it, or \"\" for the address asked") }},
 	{name: "expect", read: func(c *Check, v value) { v.codes(&c.Expect) }},
 	{name: "expect_body", read: func(c *Check, v value) { v.regexp(&c.ExpectBody) }},
+	{name: "user", read: func(c *Check, v value) { v.line(&c.User, "the name of an account, or \"\" for none") }},
+	{name: "password_file", read: func(c *Check, v value) { v.secretFile(&c.PasswordFile) }},
+	{name: "database", read: func(c *Check, v value) { v.line(&c.Database, "the name of a database") }},
+	{name: "sentinels", read: func(c *Check, v value) { v.hostPorts(&c.Sentinels) }},
+	{name: "sentinel_primary", read: func(c *Check, v value) {
+		v.line(&c.SentinelPrimary, "the name under which the sentinels watch the primary")
+	}},
+	{name: "quorum", read: func(c *Check, v value) { v.int(&c.Quorum, 1, 100, "majority") }},
+	{name: "sentinel_user", read: func(c *Check, v value) {
+		v.line(&c.SentinelUser, "the name of an account, or \"\" for none")
+	}},
+	{name: "sentinel_password_file", read: func(c *Check, v value) { v.secretFile(&c.SentinelPasswordFile) }},
 	{name: "max_lag"},
-	{name: "password_file"},
 	{name: "single"},
 	{name: "steps"},
-	{name: "user"},
 	{name: "want"},
 }
 
 const (
 	connecting = "port proxy "
 	securing   = "tls tls_name tls_ca_file tls_cert_file tls_key_file "
+	loggingIn  = "user password_file "
 )
 
 // checkUses says what each kind has a use for, besides what all have. A key that stands nowhere here is for all.
@@ -76,6 +97,10 @@ var checkUses = map[string]string{
 	"tcp":  connecting,
 	"tls":  connecting + securing,
 	"http": connecting + securing + "method path host expect expect_body",
+
+	"postgres": connecting + securing + loggingIn + "database",
+	"mysql":    connecting + securing + loggingIn,
+	"redis":    connecting + securing + loggingIn + "sentinels sentinel_primary quorum sentinel_user sentinel_password_file",
 }
 
 func readCheck(p *Pool, v value) {
@@ -96,6 +121,8 @@ func readCheck(p *Pool, v value) {
 		v.checkUses(c.Kind)
 	}
 	v.checkTLS(&c)
+	v.checkLogin(&c)
+	v.checkSentinels(&c)
 	p.Check = &c
 }
 
@@ -136,5 +163,28 @@ func (v value) checkTLS(c *Check) {
 		v.written("tls_ca_file").fail("found with tls = \"require\", which believes every certificate, expected with tls = \"verify\"")
 	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
 		v.written("tls_cert_file", "tls_key_file").fail("found one of tls_cert_file and tls_key_file, expected both or none")
+	}
+}
+
+// checkLogin judges the keys for an account together. Redis has an account without a name.
+func (v value) checkLogin(c *Check) {
+	if v.sound("kind", "user", "password_file") && c.PasswordFile != "" && c.User == "" && (c.Kind == "postgres" || c.Kind == "mysql") {
+		v.written("password_file").fail("found without user, expected both")
+	}
+}
+
+// checkSentinels judges the keys for sentinels together.
+func (v value) checkSentinels(c *Check) {
+	names := []string{"sentinel_primary", "quorum", "sentinel_user", "sentinel_password_file"}
+	switch {
+	case !v.sound(append(names, "kind", "sentinels")...) || c.Kind != "redis":
+	case len(c.Sentinels) == 0 && (c.SentinelPrimary != "" || c.Quorum != 0 || c.SentinelUser != "" || c.SentinelPasswordFile != ""):
+		v.written(names...).fail("found without sentinels, expected with the addresses of some")
+	case len(c.Sentinels) > 0 && c.SentinelPrimary == "":
+		v.written("sentinel_primary", "sentinels").fail("found sentinels without sentinel_primary, expected the name under which they watch the primary")
+	case c.Quorum > len(c.Sentinels) && len(c.Sentinels) > 0:
+		v.written("quorum").fail("found %d of %d sentinels, expected at most as many as there are", c.Quorum, len(c.Sentinels))
+	case c.SentinelUser != "" && c.SentinelPasswordFile == "":
+		v.written("sentinel_user").fail("found without sentinel_password_file, expected both")
 	}
 }

@@ -39,7 +39,7 @@ expect_body = ""`, nil},
 		{"no use", `kind = "tcp"
 tls = "verify"
 path = "/health"`, []string{
-			`f:11: pool.p.check.tls: found with kind "tcp", which has no use for it, expected with kind "tls" or "http"`,
+			`f:11: pool.p.check.tls: found with kind "tcp", which has no use for it, expected with kind "tls", "http", "postgres", "mysql" or "redis"`,
 			`f:12: pool.p.check.path: found with kind "tcp", which has no use for it, expected with kind "http"`,
 		}},
 		{"wrong and no use", `kind = "tls"
@@ -70,6 +70,48 @@ tls_key_file = "` + dir + `/x"`, []string{`f:11: pool.p.check.tls_key_file: foun
 tls_key_file = "` + dir + `"`, []string{`f:11: pool.p.check.tls_key_file: found "` + dir + `", expected an absolute path, or "off": this is no plain file`}},
 		{"an impossible name", `kind = "tls"
 tls_name = "a..b"`, []string{`f:11: pool.p.check.tls_name: found "a..b", expected a DNS name, an IP address, or "address" for the peer's own: it has an empty label, that is two dots in a row or one at the beginning`}},
+		{"all of postgres", `kind = "postgres"
+tls = "require"
+user = "ebb"
+password_file = "` + secret + `"
+database = "app"`, nil},
+		{"all of redis", `kind = "redis"
+user = "ebb"
+password_file = "` + secret + `"
+sentinels = ["10.0.0.1:26379", "s2.test:26379", "[2001:db8::1]:26379"]
+sentinel_primary = "main"
+quorum = 3
+sentinel_user = "ebb"
+sentinel_password_file = "` + secret + `"`, nil},
+		{"redis without a name", `kind = "redis"
+password_file = "` + secret + `"`, nil},
+		{"a password for nobody", `kind = "mysql"
+password_file = "` + secret + `"`, []string{`f:11: pool.p.check.password_file: found without user, expected both`}},
+		{"a password that others may read", `kind = "mysql"
+user = "ebb"
+password_file = "` + open + `"`, []string{`f:12: pool.p.check.password_file: found "` + open + `", expected a file that only its owner may read: its mode is 640, chmod 600 makes it so`}},
+		{"a database of mysql", `kind = "mysql"
+database = "app"`, []string{`f:11: pool.p.check.database: found with kind "mysql", which has no use for it, expected with kind "postgres"`}},
+		{"sentinels that are none", `kind = "redis"
+sentinels = ["10.0.0.1", "x:0", "x:1", "x:1", "a b:1"]
+sentinel_primary = "main"`, []string{
+			`f:11: pool.p.check.sentinels: found "10.0.0.1", expected HOST:PORT, such as "10.0.0.1:26379", with brackets around an IPv6 address`,
+			`f:11: pool.p.check.sentinels: found "x:0", expected HOST:PORT, such as "10.0.0.1:26379", with brackets around an IPv6 address`,
+			`f:11: pool.p.check.sentinels: found "x:1" again, expected each once`,
+			`f:11: pool.p.check.sentinels: found "a b:1", expected HOST:PORT, such as "10.0.0.1:26379": it has the character ' '; letters, digits, hyphens and underscores are possible`,
+		}},
+		{"sentinels without a name", `kind = "redis"
+sentinels = ["10.0.0.1:26379"]`, []string{`f:11: pool.p.check.sentinels: found sentinels without sentinel_primary, expected the name under which they watch the primary`}},
+		{"a name without sentinels", `kind = "redis"
+sentinel_primary = "main"`, []string{`f:11: pool.p.check.sentinel_primary: found without sentinels, expected with the addresses of some`}},
+		{"a quorum of too many", `kind = "redis"
+sentinels = "10.0.0.1:26379"
+sentinel_primary = "main"
+quorum = 2`, []string{`f:13: pool.p.check.quorum: found 2 of 1 sentinels, expected at most as many as there are`}},
+		{"a sentinel's user without password", `kind = "redis"
+sentinels = "10.0.0.1:26379"
+sentinel_primary = "main"
+sentinel_user = "ebb"`, []string{`f:13: pool.p.check.sentinel_user: found without sentinel_password_file, expected both`}},
 		{"no kind", `path = "/x"`, []string{`f:9: pool.p.check.kind: missing, expected ` + choice(checkKindWords)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

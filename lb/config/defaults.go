@@ -64,6 +64,7 @@ func defaults() Config {
 				Port:          0,
 				Proxy:         "off",
 				TLS:           "off",
+				Database:      "postgres",
 				Method:        "GET",
 				Path:          "/",
 				Host:          "",

@@ -151,10 +151,8 @@ password_file = "/etc/ebb/pg.pass"
 		`ebb.toml:24: listener.datapath: found "kernel", not in this version, expected "relay"`,
 		`ebb.toml:26: pool.pg-primary.balance: found "hash", not in this version, expected "leastconn" or "roundrobin"`,
 		`ebb.toml:31: pool.pg-primary.on.role_lost: not in this version`,
-		`ebb.toml:47: pool.pg-primary.check.kind: found "postgres", not in this version, expected `+choice(checkKindWords),
 		`ebb.toml:52: pool.pg-primary.check.want: not in this version`,
-		`ebb.toml:53: pool.pg-primary.check.user: not in this version`,
-		`ebb.toml:54: pool.pg-primary.check.password_file: not in this version`,
+		`ebb.toml:54: pool.pg-primary.check.password_file: found "/etc/ebb/pg.pass", expected an absolute path, or "off": there is no such file`,
 	)
 }
 

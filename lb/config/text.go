@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -116,4 +118,30 @@ func (v value) secretFile(dst *string) {
 	default:
 		*dst = file
 	}
+}
+
+// hostPorts reads a list of HOST:PORT, none of them twice.
+func (v value) hostPorts(dst *[]string) {
+	const expected = "HOST:PORT, such as \"10.0.0.1:26379\""
+	if l, ok := v.raw.([]value); ok && len(l) == 0 {
+		*dst = nil
+		return
+	}
+	var out []string
+	for _, e := range v.texts(expected) {
+		s := e.raw.(string)
+		host, port, err := net.SplitHostPort(s)
+		n, perr := strconv.ParseUint(port, 10, 16)
+		switch {
+		case err != nil || perr != nil || n == 0:
+			e.unexpected("%s, with brackets around an IPv6 address", expected)
+		case hostProblem(host) != "":
+			e.unexpected("%s: %s", expected, hostProblem(host))
+		case slices.Contains(out, s):
+			e.fail("found %s again, expected each once", e.found())
+		default:
+			out = append(out, s)
+		}
+	}
+	*dst = out
 }
