@@ -35,7 +35,7 @@ func (w *Watcher) Status() []Status {
 			continue
 		}
 		s := Status{
-			Name: e.last.Name, Type: e.typ, Resolver: e.resolver, Kind: e.last.Kind, Server: e.last.Server, Rcode: e.last.Rcode,
+			Name: e.last.Name, Type: e.typ, Resolver: e.lane.resolver.conf.Name, Kind: e.last.Kind, Server: e.last.Server, Rcode: e.last.Rcode,
 			Err: e.last.Err, Records: []string{},
 		}
 		if e.index >= 0 {

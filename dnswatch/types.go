@@ -99,6 +99,7 @@ const systemServer = "system"
 // timeout and attempts come before AttemptTimeout and Attempts.
 type ResolverConfig struct {
 	Name              string
+	ID                string        // what Watch.Resolver says, so that two may have one name while one takes over from the other; default Name
 	Servers           []string      // "udp://IP[:PORT]", "tcp://...", "tls://IP[:PORT][#NAME]", "https://IP[:PORT]/PATH[#NAME]", "system"
 	Strategy          string        // default failover
 	AttemptTimeout    time.Duration // one question to one server; default 2s
@@ -112,6 +113,9 @@ type ResolverConfig struct {
 }
 
 func (c ResolverConfig) withDefaults() ResolverConfig {
+	if c.ID == "" {
+		c.ID = c.Name
+	}
 	if c.Strategy == "" {
 		c.Strategy = StrategyFailover
 	}

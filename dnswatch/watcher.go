@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,13 +18,14 @@ const (
 
 // Watcher asks for names again and again. Its methods may be called from any goroutine.
 type Watcher struct {
+	opts    Options
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wake    chan struct{}
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	lanes   map[string]*lane // by name; never changed
+	lanes   map[string]*lane // by id
 	entries map[key]*entry
 	closed  bool
 }
@@ -31,8 +33,12 @@ type Watcher struct {
 // lane is one resolver with what is due of it. A resolver whose servers hang holds up nobody else's names.
 type lane struct {
 	resolver *resolver
-	due      schedule
-	busy     int
+	ctx      context.Context // ends when the resolver is removed
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // its resolutions
+
+	due  schedule
+	busy int
 }
 
 // key is what an entry is shared by.
@@ -68,21 +74,55 @@ type Subscription struct {
 
 // New starts a watcher. The caller closes it.
 func New(o Options) (*Watcher, error) {
-	o = o.withDefaults()
-	w := &Watcher{lanes: make(map[string]*lane), wake: make(chan struct{}, 1), entries: make(map[key]*entry)}
-	for _, c := range o.Resolvers {
-		if w.lanes[c.Name] != nil {
-			return nil, fmt.Errorf("two resolvers are named %q", c.Name)
-		}
-		r, err := newResolver(c, o)
-		if err != nil {
-			return nil, err
-		}
-		w.lanes[c.Name] = &lane{resolver: r}
-	}
+	w := &Watcher{opts: o.withDefaults(), lanes: make(map[string]*lane), wake: make(chan struct{}, 1), entries: make(map[key]*entry)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.running.Go(w.run)
+	for _, c := range o.Resolvers {
+		if err := w.Add(c); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
 	return w, nil
+}
+
+// Add makes one more resolver, for subscriptions to come. It reads the CA file.
+func (w *Watcher) Add(c ResolverConfig) error {
+	r, err := newResolver(c, w.opts)
+	if err != nil {
+		return err
+	}
+	l := &lane{resolver: r}
+	l.ctx, l.cancel = context.WithCancel(w.ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		err = ErrClosed
+	case w.lanes[r.conf.ID] != nil:
+		err = fmt.Errorf("two resolvers are named %q", r.conf.ID)
+	default:
+		w.lanes[r.conf.ID] = l
+		return nil
+	}
+	l.cancel()
+	r.close()
+	return err
+}
+
+// Remove ends a resolver, whose subscriptions are closed. It waits for the question that may still be under way, which it
+// cuts short, and for its Notify.
+func (w *Watcher) Remove(id string) {
+	w.mu.Lock()
+	l := w.lanes[id]
+	delete(w.lanes, id)
+	w.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.cancel()
+	l.running.Wait()
+	l.resolver.close()
 }
 
 // Close stops all questions and waits for every goroutine. Afterwards nobody is notified.
@@ -92,15 +132,24 @@ func (w *Watcher) Close() {
 	w.mu.Unlock()
 	w.cancel()
 	w.running.Wait()
-	for _, l := range w.lanes {
+	for _, l := range w.present() {
 		l.resolver.close()
 	}
+}
+
+// present lists the lanes.
+func (w *Watcher) present() []*lane {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.lanes))
 }
 
 // find checks that a name can be asked for, and gives the key that it is shared by: without a search list a name is the
 // same with and without its last dot.
 func (w *Watcher) find(resolver, name string, typ Type) (*lane, key, error) {
+	w.mu.Lock()
 	l := w.lanes[resolver]
+	w.mu.Unlock()
 	if l == nil {
 		return nil, key{}, fmt.Errorf("no resolver is named %q", resolver)
 	}
@@ -130,7 +179,7 @@ func (w *Watcher) Subscribe(watch Watch) (*Subscription, error) {
 	watch = watch.withDefaults()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	if w.closed || w.lanes[k.resolver] != l {
 		return nil, ErrClosed
 	}
 	e := w.entries[k]
@@ -270,13 +319,13 @@ func (w *Watcher) run() {
 
 // lookAtFiles asks again for every name of a resolver whose files have changed.
 func (w *Watcher) lookAtFiles() {
-	for name, l := range w.lanes {
+	for _, l := range w.present() {
 		if !l.resolver.changed() {
 			continue
 		}
 		w.mu.Lock()
 		for _, e := range w.entries {
-			if e.resolver == name {
+			if e.lane == l {
 				e.burst = true
 				w.hasten(e)
 			}
@@ -304,7 +353,8 @@ func (w *Watcher) start() (wait time.Duration, any bool) {
 			heap.Pop(&l.due)
 			l.busy++
 			e.asked = now
-			w.running.Go(func() { w.resolve(e) })
+			l.running.Add(1)
+			w.running.Go(func() { w.resolve(e); l.running.Done() })
 		}
 	}
 	return wait, any
@@ -312,7 +362,7 @@ func (w *Watcher) start() (wait time.Duration, any bool) {
 
 // resolve asks once and tells the subscribers.
 func (w *Watcher) resolve(e *entry) {
-	a := e.lane.resolver.resolve(w.ctx, e.name, e.typ, nil)
+	a := e.lane.resolver.resolve(e.lane.ctx, e.name, e.typ, nil)
 	w.mu.Lock()
 	e.lane.busy--
 	if w.closed || len(e.subs) == 0 {

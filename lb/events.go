@@ -11,7 +11,7 @@ import (
 // eventMessages are the lines of the log that are events, too: what happened to the balancer, not to one session. The
 // kind of an event is its message with underscores, and scripts depend on it.
 var eventMessages = []string{
-	"ready", "not ready", "stopping", "listening",
+	"ready", "not ready", "reload", "reload failed", "no longer listening", "pool gone", "stopping", "listening",
 	"epoch", "epoch freed", "peers to offer", "no peer left", "another tier serves",
 	"peer up", "peer down", "peer gone", "peer ejected", "sessions closed", "sessions killed",
 	"dns failing", "dns well again", "dns answer empty", "dns answer filtered", "dns answer too large", "dns server",

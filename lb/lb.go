@@ -23,6 +23,7 @@ package lb
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,13 @@ type RunOptions struct {
 	Ready   func()          // called once, when every pool has a peer to offer
 	Started func(*Server)   // called once, when the listeners are bound
 	Hurry   <-chan struct{} // closed to stop waiting for sessions while shutting down
+
+	// What a reload needs. Without Load there is none.
+	Load      func() (*config.Config, error)                  // reads the config again
+	Parse     func(file, text string) (*config.Config, error) // is Load for a text
+	SetLog    func(config.Log)                                // the level has changed
+	Reloading func()                                          // a reload begins
+	Reloaded  func()                                          // it has ended, well or not
 }
 
 // Server is a running balancer.
@@ -62,11 +70,16 @@ type Server struct {
 	watcher   *dnswatch.Watcher
 	own       ownAddresses
 
-	generation atomic.Pointer[generation] // read it by running
+	generation  atomic.Pointer[generation] // read it by running
+	changing    sync.Mutex                 // who puts another in its place
+	reloads     reloads
+	leavers     sync.WaitGroup // what a reload has let go
+	resolverIDs atomic.Uint64
 
 	queries   counts[queryKey]
 	discarded counts[string]
 	refused   counts[refusedKey]
+	reloaded  counts[string]
 
 	accepting atomic.Bool
 	stopping  atomic.Bool

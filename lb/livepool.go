@@ -52,7 +52,7 @@ type drain struct{ timer *time.Timer }
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
 type peerCount struct{ ended [end.Count]atomic.Uint64 }
 
-func newLivePool(conf config.Pool, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) (*livePool, error) {
+func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) (*livePool, error) {
 	policy, err := pool.ParsePolicy(conf.Balance)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func newLivePool(conf config.Pool, slots int, r *pool.Reclaimer, hub *check.Hub,
 	}
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
-		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, OnGone: p.gone,
+		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)

@@ -76,7 +76,7 @@ func (s *LogSink) Close(ctx context.Context) {
 
 // NewLogger makes a logger on w in the format "text" or "json" from the level up. Durations are in milliseconds, the
 // time in UTC.
-func NewLogger(w io.Writer, format string, level slog.Level) *slog.Logger {
+func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: inUnits}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))

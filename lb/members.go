@@ -18,10 +18,10 @@ import (
 // members turns the answers for a pool's backends into the members of its table. It owns the subscriptions.
 type members struct {
 	log     *slog.Logger
-	publish func([]pool.Member, pool.Cause)              // called with mu held, so that epochs appear in the order of the answers
-	passing func(netip.AddrPort) bool                    // a check vouches for the address
-	own     func(peer netip.AddrPort, literal bool) bool // ebb listens there itself; nil before that is known
-	refuse  func(reason string, n int)                   // counts addresses that do not become peers
+	publish func([]pool.Member, pool.Cause) // called with mu held, so that epochs appear in the order of the answers
+	passing func(netip.AddrPort) bool       // a check vouches for the address
+	own     ownTest                         // nil before that is known
+	refuse  func(reason string, n int)      // counts addresses that do not become peers
 
 	mu       sync.Mutex
 	backends []*backend
@@ -34,6 +34,9 @@ type members struct {
 
 	hastened atomic.Int64 // Unix nanoseconds
 }
+
+// ownTest tells that ebb listens there itself.
+type ownTest func(peer netip.AddrPort, literal bool) bool
 
 // backend is one entry of the config and what DNS says about it.
 type backend struct {
@@ -52,13 +55,24 @@ func (b *backend) literal() bool {
 func newMembers(conf []config.Backend, log *slog.Logger, passing func(netip.AddrPort) bool, publish func([]pool.Member, pool.Cause)) *members {
 	m := &members{log: log, passing: passing, publish: publish, refuse: func(string, int) {}}
 	for _, c := range conf {
-		b := &backend{conf: c, source: fmt.Sprintf("%s:%d", c.Host, c.Port)}
-		if c.Type == "srv" {
-			b.source, b.targets = "srv+"+c.Host, make(map[string]*watched)
-		}
-		m.backends = append(m.backends, b)
+		m.backends = append(m.backends, newBackend(c))
 	}
 	return m
+}
+
+func newBackend(c config.Backend) *backend {
+	b := &backend{conf: c, source: sourceOf(c)}
+	if c.Type == "srv" {
+		b.targets = make(map[string]*watched)
+	}
+	return b
+}
+
+func sourceOf(c config.Backend) string {
+	if c.Type == "srv" {
+		return "srv+" + c.Host
+	}
+	return fmt.Sprintf("%s:%d", c.Host, c.Port)
 }
 
 func (b *backend) rule() answerRule {
@@ -93,7 +107,7 @@ func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) erro
 	defer m.mu.Unlock()
 	m.watcher, m.resolver = w, resolver
 	for _, b := range m.backends {
-		if err := m.subscribe(b, b.watched); err != nil {
+		if err := m.subscribe(b, b.watched, resolver); err != nil {
 			return fmt.Errorf("backend %s: %w", b.source, err)
 		}
 	}
@@ -101,15 +115,16 @@ func (m *members) start(w *dnswatch.Watcher, resolver string, hasIPv6 bool) erro
 }
 
 // subscribe begins to watch a name. The caller holds mu.
-func (m *members) subscribe(b *backend, w *watched) error {
+func (m *members) subscribe(b *backend, w *watched, resolver string) error {
 	if m.watcher == nil {
 		return nil
 	}
+	wish := w.wish
 	for typ := range w.sets {
 		sub, err := m.watcher.Subscribe(dnswatch.Watch{
-			Resolver: m.resolver, Name: w.name, Type: typ,
+			Resolver: resolver, Name: w.name, Type: typ,
 			Refresh: b.conf.Refresh, MinRefresh: b.conf.MinRefresh, MaxRefresh: b.conf.MaxRefresh,
-			Notify: func(a dnswatch.Answer) { m.take(b, w, typ, a) },
+			Notify: func(a dnswatch.Answer) { m.take(b, w, wish, typ, a) },
 		})
 		if err != nil {
 			return err
@@ -120,9 +135,9 @@ func (m *members) subscribe(b *backend, w *watched) error {
 }
 
 // take applies one answer for one name of a backend.
-func (m *members) take(b *backend, w *watched, typ dnswatch.Type, a dnswatch.Answer) {
+func (m *members) take(b *backend, w *watched, wish int, typ dnswatch.Type, a dnswatch.Answer) {
 	m.mu.Lock()
-	if m.closed || w.gone {
+	if m.closed || w.gone || w.wish != wish {
 		m.mu.Unlock()
 		return
 	}
@@ -133,9 +148,7 @@ func (m *members) take(b *backend, w *watched, typ dnswatch.Type, a dnswatch.Ans
 	}
 	ended := m.applyLocked(pool.CauseDNS)
 	m.mu.Unlock()
-	for _, s := range ended {
-		s.Close()
-	}
+	closeAll(ended)
 }
 
 // note logs a change of a set's state, once; the same state again is silent.
@@ -282,9 +295,7 @@ func (m *members) expire() {
 		ended = m.applyLocked(pool.CauseDNS)
 	}
 	m.mu.Unlock()
-	for _, s := range ended {
-		s.Close()
-	}
+	closeAll(ended)
 }
 
 // answered tells whether every name has had its first answer, and lists those that have none. Addresses that came along
@@ -292,7 +303,11 @@ func (m *members) expire() {
 func (m *members) answered() (waiting []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range m.backends {
+	return unanswered(m.backends)
+}
+
+func unanswered(backends []*backend) (waiting []string) {
+	for _, b := range backends {
 		for _, w := range b.names() {
 			if len(w.state) == 0 && len(w.addresses(b.conf.Family, time.Now())) == 0 {
 				waiting = append(waiting, b.source)

@@ -20,7 +20,7 @@ func BenchmarkChangeOf1000Addresses(b *testing.B) {
 	defer reclaimer.Close()
 	defer hub.Close()
 	conf := config.Pool{Name: "db", Balance: "leastconn", Backends: []config.Backend{public("db.test", "ipv4")}}
-	p, err := newLivePool(conf, 2, reclaimer, hub, NewLogger(io.Discard, "json", slog.LevelInfo))
+	p, err := newLivePool(conf, nil, 2, reclaimer, hub, NewLogger(io.Discard, "json", slog.LevelInfo))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,6 +37,6 @@ func BenchmarkChangeOf1000Addresses(b *testing.B) {
 	}
 	backend := p.members.backends[0]
 	for i := 0; b.Loop(); i++ {
-		p.members.take(backend, backend.watched, four, answers[i%2])
+		p.members.take(backend, backend.watched, 0, four, answers[i%2])
 	}
 }

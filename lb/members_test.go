@@ -35,7 +35,7 @@ func newMembership(hasIPv6 bool, conf ...config.Backend) *membership {
 
 func (m *membership) say(b int, typ dnswatch.Type, a dnswatch.Answer) {
 	a.Name, a.Type = m.backends[b].conf.Host, typ
-	m.take(m.backends[b], m.backends[b].watched, typ, a)
+	m.take(m.backends[b], m.backends[b].watched, m.backends[b].wish, typ, a)
 }
 
 func (m *membership) want(t *testing.T, want ...string) {

@@ -30,7 +30,7 @@ func newBindings(host *ownAddresses, listeners []*listener) *bindings {
 
 // of gives the test for a pool. For a literal only the listeners of its own pool count: to send to another pool by way of
 // its listener is odd, but somebody has written it down.
-func (b *bindings) of(p *livePool) func(peer netip.AddrPort, literal bool) bool {
+func (b *bindings) of(p *livePool) ownTest {
 	return func(peer netip.AddrPort, literal bool) bool {
 		for _, l := range b.byPort[peer.Port()] {
 			if (!literal || l.pool == p) && b.protos[p][l.port.proto] && b.host.covers(l.port.addr.Addr(), peer.Addr()) {

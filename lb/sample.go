@@ -28,6 +28,9 @@ func (s *Server) sample(emit admin.Emit) {
 	for k, n := range s.refused.all() {
 		emit(admin.DNSRefused, float64(n), k.pool, k.reason)
 	}
+	for result, n := range s.reloaded.all() {
+		emit(admin.Reloads, float64(n), result)
+	}
 	for _, n := range s.watcher.Status() {
 		stale := 0.0
 		if n.Stale {

@@ -11,6 +11,7 @@ import (
 // shutdown ends everything in order. Sessions have until shutdown_timeout.
 func (s *Server) shutdown() {
 	s.stopping.Store(true)
+	s.reloads.close()
 	g := s.running()
 	s.log.Info("stopping", "sessions", g.active(), "delay", g.conf.ShutdownDelay, "timeout", g.conf.ShutdownTimeout)
 	s.pause(g.conf.ShutdownDelay, func() bool { return false })
@@ -27,6 +28,7 @@ func (s *Server) shutdown() {
 		<-l.gone
 		l.port.close()
 	}
+	s.leavers.Wait()
 	s.release()
 	if g.admin != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -55,7 +55,7 @@ func (m *members) follow(b *backend, hints []dnswatch.Record) {
 		}
 		t := newWatched(rec.Target, addressTypes(rec.Target, b.conf.Family, m.hasIPv6), b.rule())
 		b.targets[rec.Target] = t
-		if err := m.subscribe(b, t); err != nil { // the watcher takes every target that it delivers
+		if err := m.subscribe(b, t, m.resolver); err != nil { // the watcher takes every target that it delivers
 			m.log.Error("no subscription", "name", t.name, "error", err)
 		}
 	}

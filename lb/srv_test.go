@@ -47,7 +47,7 @@ func (m *membership) target(t *testing.T, name string, a dnswatch.Answer) {
 		t.Fatalf("there is no target %s", name)
 	}
 	a.Name, a.Type = name, four
-	m.take(m.backends[0], w, four, a)
+	m.take(m.backends[0], w, w.wish, four, a)
 }
 
 // shares wants members as "ADDR:PORT TIER WEIGHT".
@@ -203,7 +203,7 @@ func TestAnswersOfTargetsThatAreGoneAreNotLookedAt(t *testing.T) {
 		m.say(0, dnswatch.TypeSRV, svc("0 0 1 b."))
 		a := failure
 		a.Name, a.Type = "a.", four
-		m.take(m.backends[0], old, four, a)
+		m.take(m.backends[0], old, old.wish, four, a)
 		for _, line := range m.logs.find("dns failing") {
 			t.Errorf("%v", line)
 		}

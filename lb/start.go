@@ -11,6 +11,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
+	"github.com/ebb-lb/ebb/pool"
 )
 
 // startupWait bounds how long clients wait in the listen queue for the first answers; then they are told the truth.
@@ -22,11 +23,14 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 		return err
 	}
 	s.access.Store(conf.Log.Access != "off")
-	g := &generation{conf: conf}
+	g := &generation{conf: conf, resolvers: make(map[string]string)}
+	for _, r := range conf.Resolvers {
+		g.resolvers[r.Name] = r.Name
+	}
 	defer s.generation.Store(g) // on an error, too: abandon ends what there is
 	byName := make(map[string]*livePool)
 	for _, c := range conf.Pools {
-		p, err := s.newPool(c)
+		p, err := s.newPool(c, nil)
 		if err != nil {
 			return err
 		}
@@ -43,12 +47,14 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 				errs = append(errs, fmt.Errorf("listener %s: %w", c.Name, err))
 				continue
 			}
-			g.listeners = append(g.listeners, s.newListener(c, at, byName[c.Pool], bound))
+			l := s.newListener(c, at, byName[c.Pool], bound)
+			at.owner.Store(l)
+			g.listeners = append(g.listeners, l)
 		}
 	}
 	if conf.Admin.Listen != "off" {
 		var err error
-		if g.admin, err = admin.NewServer(conf.Admin.Listen, s, admin.NewRegistry(s.metrics), s.events, s.log); err != nil {
+		if g.admin, err = s.newAdmin(conf.Admin); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -66,9 +72,18 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 	return nil
 }
 
-// newPool makes a pool that knows no peer yet.
-func (s *Server) newPool(c config.Pool) (*livePool, error) {
-	p, err := newLivePool(c, s.slots, s.reclaimer, s.hub, s.log)
+func (s *Server) newAdmin(c config.Admin) (*admin.Server, error) {
+	return admin.NewServer(c.Listen, s, admin.NewRegistry(s.metrics), s.events, s.log)
+}
+
+// newPool makes a pool that knows no peer yet. What operators have said of the addresses of its predecessor, if it has one,
+// holds for it too.
+func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
+	var said []pool.Override
+	if before != nil {
+		said = before.table.Overrides()
+	}
+	p, err := newLivePool(c, said, s.slots, s.reclaimer, s.hub, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
@@ -78,14 +93,13 @@ func (s *Server) newPool(c config.Pool) (*livePool, error) {
 	return p, nil
 }
 
-// newListener makes a listener; its port serves it.
+// newListener makes a listener. Its port does not know it yet.
 func (s *Server) newListener(c *config.Listener, at *port, p *livePool, bound *limit) *listener {
 	l := &listener{
 		name: c.Name, port: at, pool: p, log: s.log, access: &s.access, slots: s.slots, ids: &s.ids, limit: bound,
 		live: newRegistry(s.slots), gone: make(chan struct{}),
 	}
 	l.settings.Store(c)
-	at.owner.Store(l)
 	return l
 }
 

@@ -15,6 +15,7 @@ type watched struct {
 	sets  map[dnswatch.Type]*rrset
 	state map[dnswatch.Type]setState
 	subs  []*dnswatch.Subscription
+	wish  int  // counts the ways in which it was asked for: answers to an earlier one are not looked at
 	gone  bool // needed no more: what still arrives is not looked at
 }
 

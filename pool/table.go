@@ -25,6 +25,7 @@ type Options struct {
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
 	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
 	Now      func() time.Time // nil is time.Now
+	Said     []Override       // of addresses, as by SetAdmin and SetWeight, before the first epoch
 	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed; the address may be back by then, as another Peer
 	Ejection Ejection         // zero fields take their defaults
 
@@ -86,6 +87,11 @@ func New(opts Options, r *Reclaimer) *Table {
 	}
 	if opts.Policy == RoundRobin && opts.MaxConns == 0 {
 		t.tallies = opts.Slots
+	}
+	for _, o := range opts.Said {
+		if !o.none() {
+			t.overrides[o.Addr] = o
+		}
 	}
 	t.current.Store(t.newEpoch(nil, CauseConfig))
 	return t

@@ -1,25 +1,37 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 func newCheckCommand() *cobra.Command {
 	var c configFlags
+	var at adminFlags
+	var against bool
 	cmd := &cobra.Command{
 		Use:   "check {-c FILE | --listen URL --to HOST:PORT} [flags]",
 		Short: "Read a config and name everything that is wrong with it",
 		Long: `check reads what run would read, and starts nothing. Either all is well, which is one line and exit code 0, or each
-problem is a line on stderr, as FILE:LINE: KEY: WHAT, and the exit code is 2. Names are not looked up.`,
+problem is a line on stderr, as FILE:LINE: KEY: WHAT, and the exit code is 2. Names are not looked up. With --against-running a
+running ebb says what a reload with this file would change.`,
 		Example: `  ebb check -c ebb.toml
-  ebb check --listen tcp://:5432 --to db.example.com:5432`,
+  ebb check --listen tcp://:5432 --to db.example.com:5432
+  ebb check -c ebb.toml --against-running`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, err := c.load(cmd)
 			if err != nil {
 				return err
+			}
+			if against {
+				return checkAgainst(cmd, &at, conf, c.file)
 			}
 			what := c.file
 			if what == "" {
@@ -31,7 +43,21 @@ problem is a line on stderr, as FILE:LINE: KEY: WHAT, and the exit code is 2. Na
 		},
 	}
 	c.add(cmd)
+	cmd.Flags().BoolVar(&against, "against-running", false, "show what a reload of the ebb at the admin address would change")
 	return cmd
+}
+
+// checkAgainst asks the ebb at the admin address of the config, or at --admin.
+func checkAgainst(cmd *cobra.Command, at *adminFlags, conf *config.Config, file string) error {
+	if file == "" {
+		return usagef("check: --against-running wants a file, for flags cannot be reloaded")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	at.addr = conf.Admin.Listen
+	return at.change(cmd, func(ctx context.Context, c *admin.Client) ([]string, error) { return c.Plan(ctx, file, string(text)) })
 }
 
 // count is "1 pool" or "2 pools".

@@ -163,5 +163,14 @@ func groupedUsage(cmd *cobra.Command) error {
 			fmt.Fprintf(out, "\n%s:\n%s", g.title, fs.FlagUsages())
 		}
 	}
+	own := pflag.NewFlagSet("", pflag.ContinueOnError) // of this verb alone
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && !grouped(f.Name) {
+			own.AddFlag(f)
+		}
+	})
+	if own.HasFlags() {
+		fmt.Fprintf(out, "\nThis verb:\n%s", own.FlagUsages())
+	}
 	return nil
 }

@@ -27,6 +27,17 @@ func (n *notifier) ready() {
 	n.systemd(daemon.SdNotifyReady)
 }
 
+// reloading and reloaded are told around each reload. systemd wants the time of the beginning (notify-reload).
+func (n *notifier) reloading() {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return
+	}
+	n.systemd(daemon.SdNotifyReloading + "\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
+}
+
+func (n *notifier) reloaded() { n.systemd(daemon.SdNotifyReady) }
+
 func (n *notifier) stopping() { n.systemd(daemon.SdNotifyStopping) }
 
 func (n *notifier) systemd(state string) {

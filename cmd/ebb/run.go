@@ -26,7 +26,7 @@ func newRunCommand() *cobra.Command {
 		Use:   "run {-c FILE | --listen URL --to HOST:PORT} [flags]",
 		Short: "Balance, by a file or by flags",
 		Long: `run listens, asks DNS, and passes sessions to peers until SIGTERM or SIGINT. Then it is no longer ready, takes no more
-sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. Without a file, all --listen
+sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. SIGHUP reads the file again. Without a file, all --listen
 share one pool of all --to. The log goes to stderr: text on a terminal, JSON otherwise.`,
 		Example: `  ebb run --listen tcp://127.0.0.1:5432 --to db.example.com:5432
   ebb run --listen tcp://:6379 --to 10.0.0.1:6379,weight=2 --to 10.0.0.2:6379 --check tcp
@@ -38,7 +38,7 @@ share one pool of all --to. The log goes to stderr: text on a terminal, JSON oth
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), conf, cmd.ErrOrStderr(), fd.file)
+			return c.serve(cmd.Context(), conf, cmd.ErrOrStderr(), fd.file)
 		},
 	}
 	c.add(cmd)
@@ -47,19 +47,28 @@ share one pool of all --to. The log goes to stderr: text on a terminal, JSON oth
 }
 
 // serve balances until it is told to stop. When it returns, what was logged has been written, if the target takes it.
-func serve(ctx context.Context, conf *config.Config, stderr io.Writer, readyFD *os.File) error {
+func (c *configFlags) serve(ctx context.Context, conf *config.Config, stderr io.Writer, readyFD *os.File) error {
 	signal.Ignore(syscall.SIGPIPE) // to the end: a log that nobody reads any more is a failed write, not a reason to die
 	sink := lb.NewLogSink(stderr)
 	defer flush(sink)
-	log, err := newLogger(sink, stderr, conf.Log)
-	if err != nil {
-		return err
-	}
+	level := new(slog.LevelVar)
+	level.Set(levelOf(conf.Log))
+	log := lb.NewLogger(sink, logFormat(stderr, conf.Log), level)
 	n := &notifier{fd: readyFD, log: log}
 	defer n.close()
 	ctx, s := newStopper(ctx, n, log)
 	defer s.close()
-	return lb.Run(ctx, conf, lb.RunOptions{Log: log, Version: buildVersion(), Sink: sink, Ready: n.ready, Hurry: s.hurry})
+	o := lb.RunOptions{
+		Log: log, Version: buildVersion(), Sink: sink, Ready: n.ready, Hurry: s.hurry,
+		Started:   func(server *lb.Server) { s.started <- server },
+		SetLog:    func(l config.Log) { level.Set(levelOf(l)) },
+		Reloading: n.reloading, Reloaded: n.reloaded,
+	}
+	if c.file != "" {
+		o.Load = func() (*config.Config, error) { return config.Load(c.file, &c.given) }
+		o.Parse = func(file, text string) (*config.Config, error) { return config.Parse(file, text, &c.given) }
+	}
+	return lb.Run(ctx, conf, o)
 }
 
 func flush(sink *lb.LogSink) {
@@ -68,17 +77,19 @@ func flush(sink *lb.LogSink) {
 	sink.Close(ctx)
 }
 
-func newLogger(sink *lb.LogSink, stderr io.Writer, c config.Log) (*slog.Logger, error) {
-	var level slog.Level
+func levelOf(c config.Log) (level slog.Level) {
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, err
+		panic(err) // config knows the levels
 	}
-	format := c.Format
-	if format == "auto" {
-		format = "json"
-		if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-			format = "text"
-		}
+	return level
+}
+
+func logFormat(stderr io.Writer, c config.Log) string {
+	if c.Format != "auto" {
+		return c.Format
 	}
-	return lb.NewLogger(sink, format, level), nil
+	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return "text"
+	}
+	return "json"
 }

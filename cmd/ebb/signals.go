@@ -7,11 +7,15 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/ebb-lb/ebb/lb"
 )
 
 // stopper turns signals into the two steps of a shutdown: the first SIGTERM or SIGINT ends ctx, the second closes hurry.
+// SIGHUP reloads what has started.
 type stopper struct {
-	hurry chan struct{}
+	hurry   chan struct{}
+	started chan *lb.Server // holds one, when it has
 
 	signals  chan os.Signal
 	cancel   context.CancelFunc
@@ -23,18 +27,18 @@ type stopper struct {
 // newStopper begins to listen for signals. Close ends it.
 func newStopper(ctx context.Context, n *notifier, log *slog.Logger) (context.Context, *stopper) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stopper{hurry: make(chan struct{}), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, log: log}
+	s := &stopper{hurry: make(chan struct{}), started: make(chan *lb.Server, 1), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, log: log}
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	s.done.Go(s.listen)
+	s.done.Go(func() { s.listen(ctx) })
 	return ctx, s
 }
 
-func (s *stopper) listen() {
+func (s *stopper) listen(ctx context.Context) {
 	asked := 0
 	for sig := range s.signals {
 		switch sig {
 		case syscall.SIGHUP:
-			s.log.Warn("SIGHUP: reload is not in this version, the config stays as it is")
+			s.done.Go(func() { s.reload(ctx) })
 		default:
 			asked++
 			switch asked {
@@ -49,9 +53,19 @@ func (s *stopper) listen() {
 	}
 }
 
+// reload waits for the start. What becomes of it, the server logs.
+func (s *stopper) reload(ctx context.Context) {
+	select {
+	case server := <-s.started:
+		s.started <- server
+		_, _ = server.Reload()
+	case <-ctx.Done():
+	}
+}
+
 func (s *stopper) close() {
 	signal.Stop(s.signals)
 	close(s.signals) // nothing is delivered after Stop
-	s.done.Wait()
 	s.cancel()
+	s.done.Wait()
 }

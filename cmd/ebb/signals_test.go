@@ -92,12 +92,7 @@ func TestSignals(t *testing.T) {
 	ctx, s := newStopper(t.Context(), &notifier{log: log}, log)
 	defer s.close()
 
-	raise(t, syscall.SIGHUP)
-	for end := time.Now().Add(patience); !out.contains("SIGHUP: reload is not in this version"); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("SIGHUP: not a word")
-		}
-	}
+	raise(t, syscall.SIGHUP) // nothing has started that could reload
 	if ctx.Err() != nil {
 		t.Fatal("SIGHUP ended it")
 	}

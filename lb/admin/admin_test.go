@@ -29,6 +29,22 @@ type fake struct {
 	conns     []Conn
 	filters   []ConnFilter // that were asked for
 	orders    []Order
+	planned   []PlanRequest
+	changes   []string // of a reload or a plan
+	reloadErr error
+}
+
+func (f *fake) Reload() ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes, f.reloadErr
+}
+
+func (f *fake) Plan(file, text string) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.planned = append(f.planned, PlanRequest{file, text})
+	return f.changes, f.reloadErr
 }
 
 func (f *fake) OrderPeer(pool, peer string, o Order) (PeerReply, error) {

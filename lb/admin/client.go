@@ -15,7 +15,7 @@ import (
 const maxDocument = 32 << 20
 
 // maxRefusal bounds what it reads of an error.
-const maxRefusal = 32 << 10
+const maxRefusal = 1 << 20
 
 // Client asks a running balancer.
 type Client struct {
@@ -124,6 +124,9 @@ func (c *Client) refused(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // for people; the status is what counts
 	var p problem
 	if json.Unmarshal(body, &p) == nil && p.Error != "" {
+		if len(p.Problems) > 0 {
+			return &Invalid{p.Problems}
+		}
 		if known := append(p.Pools, p.Peers...); len(known) > 0 {
 			p.Error += ", expected one of " + strings.Join(known, ", ")
 		}

@@ -19,7 +19,7 @@ import (
 // scrapes is how many scrapes may run at once.
 const scrapes = 4
 
-// maxBody bounds what a client may send.
+// maxBody bounds what a client may send, but for a config.
 const maxBody = 16 << 10
 
 // route is what one method does at one path of the API.
@@ -50,6 +50,8 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		{http.MethodDelete, "/v1/conns/{id}", func(w http.ResponseWriter, r *http.Request) { killOne(w, r, s) }},
 		get("/v1/events", events.serve),
 		get("/v1/dns", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().DNS) }),
+		{http.MethodPost, "/v1/reload", func(w http.ResponseWriter, r *http.Request) { reload(w, r, s) }},
+		{http.MethodPost, planPath, func(w http.ResponseWriter, r *http.Request) { planReload(w, r, s) }},
 		{http.MethodPost, "/v1/dns/refresh", func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }},
 	}
 }
@@ -79,6 +81,8 @@ type problem struct {
 	Paths []string `json:"paths,omitempty"` // what there is instead
 	Pools []string `json:"pools,omitempty"`
 	Peers []string `json:"peers,omitempty"`
+
+	Problems []string `json:"problems,omitempty"` // of a config
 }
 
 // oneOf serves the methods of one path.
@@ -123,7 +127,11 @@ func guarded(next http.HandlerFunc) http.HandlerFunc {
 		case r.Method != http.MethodDelete && (err != nil || kind != "application/json"):
 			document(w, http.StatusUnsupportedMediaType, problem{Error: "the content type must be application/json"})
 		default:
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			most := int64(maxBody)
+			if r.URL.Path == planPath {
+				most = maxConfig
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, most)
 			next(w, r)
 		}
 	}

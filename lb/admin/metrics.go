@@ -65,6 +65,8 @@ var (
 
 	DNSRefused = counter("ebb_dns_refused_total", "Records that gave no peer, counted when they first appear, by why: allow_answers, cap, own_listener.", "pool", "reason")
 
+	Reloads = counter("ebb_reloads_total", "Reloads of the config, by result: ok, failed.", "result")
+
 	LogDropped = counter("ebb_log_dropped_total", "Log lines lost to a slow or failing target.")
 )
 
@@ -99,6 +101,12 @@ func (m *Metrics) Connect(pool string) prometheus.Observer { return m.connect.Wi
 // FirstByte is where a pool's times to the first byte are observed, in seconds.
 func (m *Metrics) FirstByte(pool string) prometheus.Observer {
 	return m.firstByte.WithLabelValues(pool)
+}
+
+// Forget ends the series of a pool that is gone.
+func (m *Metrics) Forget(pool string) {
+	m.connect.DeleteLabelValues(pool)
+	m.firstByte.DeleteLabelValues(pool)
 }
 
 // Describe implements prometheus.Collector.

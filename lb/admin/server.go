@@ -20,6 +20,11 @@ type Source interface {
 	Ready() (bool, []string)
 	// OrderPeer does what an operator says of a peer. The error is *Unknown if there is no such pool or peer.
 	OrderPeer(pool, peer string, o Order) (PeerReply, error)
+	// Reload reads the config again and does what it says, all of it or nothing. It gives what changed; the error is *Invalid
+	// if the config cannot be used.
+	Reload() (changes []string, err error)
+	// Plan gives what a reload would change if the config had this text.
+	Plan(file, text string) (changes []string, err error)
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
 	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.

@@ -21,7 +21,7 @@ type Check struct {
 	Proxy       string // off, v1, v2
 	TLS         string // off, require, verify
 	TLSName     string // "" is the peer's address
-	TLSCAFile   string // "" is the CAs of the system
+	TLSCAFile   string `key:"tls_ca_file"` // "" is the CAs of the system
 	TLSCertFile string // "" is none
 	TLSKeyFile  string // "" is none
 

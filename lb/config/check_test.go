@@ -115,7 +115,7 @@ sentinel_user = "ebb"`, []string{`f:13: pool.p.check.sentinel_user: found withou
 		{"no kind", `path = "/x"`, []string{`f:9: pool.p.check.kind: missing, expected ` + choice(checkKindWords)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := parse("f", whole+"[pool.p.check]\n"+test.keys+"\n", new(Flags))
+			_, err := Parse("f", whole+"[pool.p.check]\n"+test.keys+"\n", new(Flags))
 			problems(t, err, test.want...)
 		})
 	}

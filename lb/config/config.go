@@ -16,6 +16,8 @@ type Config struct {
 	Resolvers       []Resolver    // sorted by name
 	Listeners       []Listener    // in the order of the file
 	Pools           []Pool        // sorted by name
+
+	places map[string]value // where it was written, for Problem
 }
 
 // Admin is where the HTTP API listens.
@@ -57,7 +59,7 @@ type Listener struct {
 	Pool             string
 	MaxConns         int           // 0 is no limit
 	IdleTimeout      time.Duration // of TCP sessions
-	UDPIdleTimeout   time.Duration // of UDP flows; never 0, for they have no other end
+	UDPIdleTimeout   time.Duration `key:"idle_timeout"` // of UDP flows; never 0, for they have no other end
 	HalfCloseTimeout time.Duration
 	Datapath         string
 }
@@ -80,8 +82,8 @@ type Pool struct {
 	MaxConns        int // per peer; 0 is no limit
 	DrainTimeout    time.Duration
 	On              On
-	Backends        []Backend
-	Check           *Check // nil is none
+	Backends        []Backend `key:"backend"`
+	Check           *Check    // nil is none
 }
 
 // On is the session policy: what happens to sessions, by cause.

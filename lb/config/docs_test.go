@@ -33,7 +33,7 @@ func TestDocsLoad(t *testing.T) {
 				config += "[[pool." + pool + ".backend]]\nhost = \"db.test\"\nport = 1\n"
 			}
 			config += "[[listener]]\nname = \"l\"\nlisten = \"tcp://127.0.0.1:1\"\npool = \"" + pool + "\"\n"
-			if _, err := parse(file, config, new(Flags)); err != nil {
+			if _, err := Parse(file, config, new(Flags)); err != nil {
 				t.Errorf("%v\n%s", err, config)
 			}
 		}

@@ -21,7 +21,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("a.b = 1\na = 2\n[log]\nlevel = 3s\n")
 	f.Add("pool.p.backend = [{host = \"h\",\nport = 1}]\n[[listener]]\nname = '''\na'''\nlisten = [\"tcp+udp://:1\",]\n\"pool\" = \"p\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parse("f", text, new(Flags))
+		c, err := Parse("f", text, new(Flags))
 		if err == nil {
 			for _, problem := range invalid(c) {
 				t.Error(problem)

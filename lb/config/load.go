@@ -29,7 +29,7 @@ func Load(file string, flags *Flags) (*Config, error) {
 	if err != nil {
 		return nil, Problems{{File: file, Text: err.Error()}}
 	}
-	return parse(file, text, flags)
+	return Parse(file, text, flags)
 }
 
 // readFile gives the text of a file, or says why it cannot be a config.
@@ -64,8 +64,11 @@ func reason(err error) error {
 	return err
 }
 
-// parse makes the Config of a text. file is only a name.
-func parse(file, text string, flags *Flags) (*Config, error) {
+// Parse is Load for the text of a file; file is only a name.
+func Parse(file, text string, flags *Flags) (*Config, error) {
+	if flags == nil {
+		flags = new(Flags)
+	}
 	src := new(source)
 	text = strings.TrimPrefix(text, "\ufeff") // the library does too, and its offsets are without it
 	if i := binaryAt(text); i >= 0 {

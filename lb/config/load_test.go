@@ -142,7 +142,7 @@ func TestProblems(t *testing.T) {
 		{"carriage returns", strings.ReplaceAll(whole+"weight = -1\n", "\n", "\r\n"), []string{`f:9: pool.p.backend.weight: found -1, expected a whole number from 0 to 65535`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := parse("f", test.text, new(Flags))
+			_, err := Parse("f", test.text, new(Flags))
 			problems(t, err, test.want...)
 		})
 	}
@@ -190,7 +190,7 @@ func TestListenAddresses(t *testing.T) {
 		{`"tcp://0.0.0.0:9321"`, "", `found tcp://0.0.0.0:9321, which overlaps tcp://127.0.0.1:9321 of admin.listen, expected each address once`},
 		{`"udp://0.0.0.0:9321"`, "[udp://0.0.0.0:9321]", ""},
 	} {
-		c, err := parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, test.text, 1), new(Flags))
+		c, err := Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, test.text, 1), new(Flags))
 		if test.problem != "" {
 			problems(t, err, "f:3: listener.listen: "+test.problem)
 			continue
@@ -223,7 +223,7 @@ func TestAdminAddresses(t *testing.T) {
 		{"127.0.0.1", "", `found "127.0.0.1", ` + expected + `: the port is missing`},
 		{"127.0.0.1:5432", "", ""},
 	} {
-		c, err := parse("f", whole+"[admin]\nlisten = \""+test.text+"\"\n", new(Flags))
+		c, err := Parse("f", whole+"[admin]\nlisten = \""+test.text+"\"\n", new(Flags))
 		switch {
 		case test.text == "127.0.0.1:5432":
 			problems(t, err, `f:10: admin.listen: found tcp://127.0.0.1:5432, which overlaps tcp://127.0.0.1:5432 of listener.listen on line 3, expected each address once`)
@@ -263,7 +263,7 @@ func TestServers(t *testing.T) {
 		{"udp://10.0.0.2:65536", "", `found "udp://10.0.0.2:65536", ` + expected + `the address must be an IP address, with or without a port from 1 to 65535`},
 		{"udp://0.0.0.0", "", `found "udp://0.0.0.0", ` + expected + `nothing can be reached at this address`},
 	} {
-		c, err := parse("f", whole+"[resolver.default]\nservers = [\n\""+test.text+"\"]\n", new(Flags))
+		c, err := Parse("f", whole+"[resolver.default]\nservers = [\n\""+test.text+"\"]\n", new(Flags))
 		switch {
 		case test.problem != "":
 			problems(t, err, "f:11: resolver.default.servers: "+test.problem)
@@ -273,7 +273,7 @@ func TestServers(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", test.text, c.Resolvers[0].Servers, test.want)
 		}
 	}
-	_, err := parse("f", whole+"[resolver.default]\nservers = [\"udp://10.0.0.2\", \"udp://10.0.0.2:53\"]\n[resolver.b]\nservers = []\n", new(Flags))
+	_, err := Parse("f", whole+"[resolver.default]\nservers = [\"udp://10.0.0.2\", \"udp://10.0.0.2:53\"]\n[resolver.b]\nservers = []\n", new(Flags))
 	problems(t, err, `f:10: resolver.default.servers: found "udp://10.0.0.2:53" twice`,
 		`f:12: resolver.b.servers: found an empty list, expected `+serverForms)
 }
@@ -315,7 +315,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", host, got, problem)
 		}
 	}
-	_, err := parse("f", strings.Replace(whole, "db.example.com\"", "10.0.0.1\"\nfamily = \"ipv6\"", 1), new(Flags))
+	_, err := Parse("f", strings.Replace(whole, "db.example.com\"", "10.0.0.1\"\nfamily = \"ipv6\"", 1), new(Flags))
 	problems(t, err, `f:7: pool.p.backend.family: found "ipv6" with the address 10.0.0.1, expected its own family or "auto"`)
 }
 
@@ -428,7 +428,7 @@ func TestFilesThatAreNone(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	c, err := parse("f", `
+	c, err := Parse("f", `
 shutdown_delay = "1s"
 resolver.corp = { servers = ["udp://10.0.0.2"], hosts_file = "off" }
 pool.b.backend = [ { host = "10.0.0.1", port = 1, weight = 0 } ]

@@ -31,6 +31,9 @@ func (p Problem) String() string {
 	return b.String()
 }
 
+// Error is String: a problem that shows later than in Load may be an error of its own.
+func (p Problem) Error() string { return p.String() }
+
 // Problems is the error that Load and FromFlags return: everything that is wrong, at least one, sorted by line with those
 // of flags first.
 type Problems []Problem

@@ -13,22 +13,6 @@ import (
 // notYet refuses what has a name but no function.
 const notYet = "not in this version"
 
-// place is where a value was written.
-type place struct {
-	file string
-	line int
-	flag string // "--name"; then there is neither file nor line
-	part string // of a flag's value: "weight"
-}
-
-// String says where, in the middle of a sentence.
-func (p place) String() string {
-	if p.flag != "" {
-		return "by " + p.flag
-	}
-	return "on line " + strconv.Itoa(p.line)
-}
-
 // value is one node of the tree.
 type value struct {
 	at   place

@@ -1,0 +1,80 @@
+package lb
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/ebb-lb/ebb/lb/config"
+)
+
+// plan says in words what a config changes of another, a line for each part. Nothing is looked at but the two.
+func plan(old, now *config.Config) (lines []string) {
+	part := func(what string, changed []string) {
+		if len(changed) > 0 {
+			lines = append(lines, what+": changed "+strings.Join(changed, ", "))
+		}
+	}
+	part("admin", config.Changed(old.Admin, now.Admin))
+	part("log", config.Changed(old.Log, now.Log))
+	part("relay", config.Changed(old.Relay, now.Relay))
+	if old.ShutdownDelay != now.ShutdownDelay {
+		lines = append(lines, "shutdown_delay: changed")
+	}
+	if old.ShutdownTimeout != now.ShutdownTimeout {
+		lines = append(lines, "shutdown_timeout: changed")
+	}
+	lines = append(lines, planList("resolver", old.Resolvers, now.Resolvers, func(r config.Resolver) string { return r.Name }, nil)...)
+	lines = append(lines, planList("pool", old.Pools, now.Pools, func(p config.Pool) string { return p.Name }, func(a, b config.Pool) string {
+		if needsTable(a, b) {
+			return " (a new epoch table; sessions stay on the old one)"
+		}
+		return ""
+	})...)
+	return append(lines, planList("listener", old.Listeners, now.Listeners, func(l config.Listener) string { return l.Name }, nil)...)
+}
+
+// planList compares parts that have names: what is added, what is gone, what differs.
+func planList[T any](kind string, old, now []T, name func(T) string, note func(a, b T) string) (lines []string) {
+	before := make(map[string]T, len(old))
+	for _, o := range old {
+		before[name(o)] = o
+	}
+	for _, n := range now {
+		o, there := before[name(n)]
+		delete(before, name(n))
+		if !there {
+			lines = append(lines, kind+" "+name(n)+": added")
+			continue
+		}
+		if keys := config.Changed(o, n); len(keys) > 0 {
+			line := kind + " " + name(n) + ": changed " + strings.Join(keys, ", ")
+			if note != nil {
+				line += note(o, n)
+			}
+			lines = append(lines, line)
+		}
+	}
+	for gone := range before {
+		lines = append(lines, kind+" "+gone+": removed")
+	}
+	slices.SortFunc(lines, func(a, b string) int { return cmp.Compare(a, b) })
+	return lines
+}
+
+// needsTable tells that a pool cannot take its new config as it is: how an epoch table chooses, and where it counts, is
+// fixed when it is made.
+func needsTable(old, now config.Pool) bool {
+	return old.Balance != now.Balance || old.MaxConns != now.MaxConns || (old.Check == nil) != (now.Check == nil)
+}
+
+// fixed lists what a reload cannot change.
+func fixed(old, now *config.Config) (problems config.Problems) {
+	for _, key := range config.Changed(old.Relay, now.Relay) {
+		problems = append(problems, now.Problem("relay."+key, "changed, which takes a restart"))
+	}
+	if old.Log.Format != now.Log.Format {
+		problems = append(problems, now.Problem("log.format", "changed, which takes a restart"))
+	}
+	return problems
+}
