@@ -135,7 +135,7 @@ func (s *Server) reload() (changes []string, err error) {
 		return nil, err
 	}
 	s.reloaded.add("ok")
-	s.log.Info("reload", "changes", changes, "took", time.Since(begin))
+	s.log.Info("reload", "changes", append([]string{}, changes...), "took", time.Since(begin))
 	return changes, nil
 }
 

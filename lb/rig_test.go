@@ -171,6 +171,8 @@ type rig struct {
 	server *Server
 	ready  chan struct{}
 	hurry  chan struct{}
+	next   atomic.Pointer[config.Config] // what a reload reads
+	loads  atomic.Int64
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -235,6 +237,7 @@ func (r *rig) start() *rig {
 		r.done <- Run(ctx, r.conf, RunOptions{
 			Log: NewLogger(r.logs, "json", slog.LevelDebug), Version: "test", Hurry: r.hurry,
 			Ready: func() { close(r.ready) }, Started: func(s *Server) { started <- s },
+			Load: func() (*config.Config, error) { r.loads.Add(1); return r.next.Load(), nil },
 		})
 	}()
 	r.t.Cleanup(func() {

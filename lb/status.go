@@ -19,13 +19,14 @@ func (s *Server) Status() admin.Status {
 		Ready: ready, Reasons: reasons, Stopping: s.stopping.Load(),
 		Pools: []admin.Pool{}, Listeners: []admin.Listener{}, DNS: []admin.Name{},
 	}
-	for _, p := range now.everyPool() {
+	for i, p := range now.everyPool() {
 		st.Pools = append(st.Pools, p.status())
+		st.Pools[i].Leaving = i >= len(now.pools)
 	}
-	for _, l := range now.everyListener() {
+	for i, l := range now.everyListener() {
 		st.Listeners = append(st.Listeners, admin.Listener{
 			Name: l.name, Address: l.port.addr.String(), Protocol: l.port.proto, Pool: l.pool.name,
-			Active: l.active.Load(), Total: l.total.Load(),
+			Active: l.active.Load(), Total: l.total.Load(), Leaving: i >= len(now.listeners),
 		})
 	}
 	st.DNS = s.names(now.everyPool())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -43,10 +42,7 @@ func (a *adminFlags) change(cmd *cobra.Command, f func(context.Context, *admin.C
 		changes, err = f(ctx, c)
 		return err
 	})
-	var wrong *admin.Invalid
 	switch {
-	case errors.As(err, &wrong):
-		return usageError{error: wrong}
 	case err != nil:
 		return err
 	case a.asJSON:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
@@ -79,6 +80,11 @@ func report(stderr io.Writer, err error) int {
 			}
 			fmt.Fprintln(stderr, p)
 		}
+		return exitUsage
+	}
+	var wrong *admin.Invalid // the same, of a running ebb
+	if errors.As(err, &wrong) {
+		fmt.Fprintln(stderr, wrong)
 		return exitUsage
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") { // errors.Join has one line for each

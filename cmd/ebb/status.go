@@ -98,7 +98,7 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 
 	t.table("LISTENER ADDRESS POOL ACTIVE TOTAL")
 	for _, l := range s.Listeners {
-		t.row(cells(l.Name, l.Protocol+"://"+l.Address, l.Pool, l.Active, l.Total))
+		t.row(cells(l.Name+leaving(l.Leaving), l.Protocol+"://"+l.Address, l.Pool, l.Active, l.Total))
 	}
 	t.table("POOL BALANCE EPOCH PEERS SELECTABLE TIER PUBLISHED RECLAIMED")
 	for _, p := range s.Pools {
@@ -106,7 +106,7 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 		if p.Selectable > 0 {
 			tier = strconv.Itoa(p.Tier)
 		}
-		t.row(cells(p.Name, p.Balance, p.Epoch, len(p.Peers), p.Selectable, tier, p.EpochsPublished, p.EpochsReclaimed))
+		t.row(cells(p.Name+leaving(p.Leaving), p.Balance, p.Epoch, len(p.Peers), p.Selectable, tier, p.EpochsPublished, p.EpochsReclaimed))
 	}
 	t.table("POOL PEER TIER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
 	for _, p := range s.Pools {
@@ -128,6 +128,14 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	}
 	_ = t.Flush()
 	return out.err
+}
+
+// leaving marks what a reload has let go, and sessions hold.
+func leaving(it bool) string {
+	if it {
+		return " (leaving)"
+	}
+	return ""
 }
 
 // peerState is the state, and for an ejected peer for how long.

@@ -26,9 +26,10 @@ type Pool struct {
 	Tier            int        `json:"tier"`       // that serves, if a peer may be picked
 	EpochsPublished uint64     `json:"epochs_published"`
 	EpochsReclaimed uint64     `json:"epochs_reclaimed"`
-	Epochs          []Epoch    `json:"epochs"`    // in use, oldest first
-	Peers           []Peer     `json:"peers"`     // alive, by address
-	Overrides       []Override `json:"overrides"` // what operators have said of addresses, those without a peer included
+	Epochs          []Epoch    `json:"epochs"`            // in use, oldest first
+	Peers           []Peer     `json:"peers"`             // alive, by address
+	Overrides       []Override `json:"overrides"`         // what operators have said of addresses, those without a peer included
+	Leaving         bool       `json:"leaving,omitempty"` // a reload took its name, or gave it to another; sessions hold it
 }
 
 // Override is what an operator has said of an address. It holds until it is taken back.
@@ -70,7 +71,8 @@ type Listener struct {
 	Protocol string `json:"protocol"` // tcp, udp
 	Pool     string `json:"pool"`
 	Active   int64  `json:"active"`
-	Total    uint64 `json:"total"` // accepted, those refused by a limit included
+	Total    uint64 `json:"total"`             // accepted, those refused by a limit included
+	Leaving  bool   `json:"leaving,omitempty"` // it takes no clients any more; sessions hold it
 }
 
 // Name is what DNS says about one name and type.
