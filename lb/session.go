@@ -60,8 +60,9 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 	if t.failures >= p.conf().ConnectAttempts {
 		return netip.AddrPort{}, t.lastFail
 	}
+	t.started = time.Now()
 	var err error
-	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Exclude: t.tried}); err != nil {
+	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Now: p.table.Since(t.started), Exclude: t.tried}); err != nil {
 		if t.lastFail != end.None {
 			return netip.AddrPort{}, t.lastFail
 		}
@@ -70,7 +71,6 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 	t.leased = true
 	t.peer, t.epoch = t.lease.Peer(), t.lease.Epoch()
 	t.tried = append(t.tried, t.peer.Addr())
-	t.started = time.Now()
 	return t.peer.Addr(), end.None
 }
 

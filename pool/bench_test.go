@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestAcquireAllocatesNothing(t *testing.T) {
@@ -23,7 +24,8 @@ func TestAcquireAllocatesNothing(t *testing.T) {
 }
 
 // A goroutine per slot takes a lease and gives it back. "busy" means that other leases are held on every peer, so that
-// leastconn has to look at all of them.
+// leastconn has to look at all of them. A caller has read the clock for purposes of its own; here every 64th lease does, which
+// lets time pass as in between.
 func BenchmarkAcquireRelease(b *testing.B) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
 		for _, n := range []int{8, 64} {
@@ -45,8 +47,12 @@ func BenchmarkAcquireRelease(b *testing.B) {
 						var readers sync.WaitGroup
 						for slot := range par {
 							readers.Go(func() {
-								for range b.N / par {
-									l, _ := w.Acquire(Request{Slot: slot})
+								var now time.Duration
+								for i := range b.N / par {
+									if i%64 == 0 {
+										now = w.Since(time.Now())
+									}
+									l, _ := w.Acquire(Request{Slot: slot, Now: now})
 									l.Release(OutcomeOK)
 								}
 							})

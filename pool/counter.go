@@ -8,23 +8,14 @@ type counter struct {
 	_ [120]byte
 }
 
-// counters is a count spread over slots: each slot is written by its own loop.
-type counters []counter
-
-// sum adds the slots up. While others count it is an estimate; at rest it is exact.
-func (c counters) sum() int64 {
-	var s int64
-	for i := range c {
-		s += c[i].n.Load()
-	}
-	return s
-}
-
-// tally counts the leases of a peer. Both counts only rise, so that one write begins a lease and one ends it.
+// tally counts leases of a peer: those of one slot, or of all. What has started and what has ended only rise, so that one
+// write begins a lease and one ends it.
 type tally struct {
 	started atomic.Int64 // ever given
 	ended   atomic.Int64 // of those, given back
-	_       [112]byte
+	others  atomic.Int64 // what the other slots had when this one last looked
+	looked  atomic.Int64 // when that was (Table.clock)
+	_       [96]byte
 }
 
 // active reads what has ended first: what starts and ends meanwhile counts as active, and the result is never negative.

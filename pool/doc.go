@@ -29,16 +29,30 @@
 // one tier to another, at once and in both directions, each by an epoch. Ejections and limits do not: they come and go with the load, and service would
 // flap between tiers that often are not meant to serve together.
 //
+// # What slots know of each other
+//
+// A line that two cores write takes about 100 ns to go from one to the other, so an order that is exact between slots at
+// every pick costs that at every pick. Slots therefore count for themselves:
+//
+//   - leastconn adds to a slot's own leases, which it knows exactly, what the other slots had when it last looked. It looks
+//     if that was more than 100 µs ago (more among many peers and slots: 5 µs for each count, at most 100 ms), and at its
+//     first pick of an epoch. At up to 10,000 picks a second per slot the comparison is exact; in a tighter burst it is off
+//     by what the other slots began and ended since the last look.
+//   - roundrobin deals turns from one counter. A slot that comes back to it within 10 µs takes eight turns at once and plays
+//     them first. Every turn is played exactly once; a slot that falls silent after a burst keeps at most seven.
+//   - MaxConns is exact, always: all slots then count on one word for each peer, and picks at once on several cores take as
+//     long as its line needs between them.
+//
 // # Why the reclaimer may trust a zero
 //
-// An epoch counts its references in one padded word per slot, so that no word is written by every core. Acquire
-// increments its slot's word and then reads the retired mark; if the epoch is retired it undoes the increment on the
-// same word and loads the newer epoch, which exists because publication comes before retirement. A release decrements the
-// word that its acquire incremented. So once the mark is set, no reference that counts can begin: every increment that
+// An epoch counts its references in (the low half of) one padded word per slot, so that no word is written by every core.
+// Acquire increments its slot's word and then reads the retired mark; if the epoch is retired it undoes the increment on
+// the same word and loads the newer epoch, which exists because publication comes before retirement. A release decrements
+// the word that its acquire incremented. So once the mark is set, no reference that counts can begin: every increment that
 // saw the mark unset came before the mark, and is in the word until its release. Words are never negative. A reclaimer
-// that, after the mark, has read zero from each word, at whatever different moments, has therefore seen that no
-// reference is left. Whoever brings a word of a retired epoch to zero wakes the reclaimer, and the writer wakes it after
-// the mark, so no last release is missed.
+// that, after the mark, has read zero from each word, at whatever different moments, has therefore seen that no reference
+// is left. Whoever brings a word of a retired epoch to zero wakes the reclaimer, and the writer wakes it after the mark,
+// so no last release is missed.
 //
 // # Invariants
 //

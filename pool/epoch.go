@@ -20,19 +20,21 @@ type epoch struct {
 	tier       int         // the tier that serves: the lowest one with a member that may be picked
 	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
 	heaviest   int64       // the largest weight among them
+	unproven   bool        // one of them is
+	patience   int64       // how long a slot goes by what it last saw of the others, in nanoseconds
 	sequence   []uint32    // roundrobin: the candidates' turns
 
 	retired atomic.Bool
-	refs    counters
+	refs    []refs // by slot
 }
 
 // candidate is a member that may be picked: it has weight, neither its check nor an operator takes it out, and its tier
 // serves.
 type candidate struct {
-	peer   *Peer
-	tally  *tally // the first, and under leastconn the only one, of its peer
-	weight int64
-	proven bool // no check, or the check has passed
+	peer    *Peer
+	tallies []tally // of the peer
+	weight  int64
+	proven  bool // no check, or the check has passed
 }
 
 // newEpoch builds an epoch. The caller holds t.mu.
@@ -40,12 +42,12 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	t.lastID++
 	e := &epoch{
 		table: t, id: t.lastID, cause: cause, born: t.opts.Now(), members: members,
-		peers: make([]*Peer, len(members)), refs: make(counters, t.opts.Slots),
+		peers: make([]*Peer, len(members)), refs: make([]refs, t.opts.Slots),
 	}
 	for i, m := range members {
 		p := t.peers[m.Addr]
 		if p == nil {
-			p = &Peer{addr: m.Addr, tallies: make([]tally, t.tallies)}
+			p = newPeer(m.Addr, t.tallies)
 			p.admin.Store(uint32(t.overrides[m.Addr].Admin))
 			t.peers[m.Addr] = p
 		}
@@ -57,25 +59,32 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 			continue
 		}
 		if m.Tier < e.tier { // what was found so far stands by
-			e.candidates, e.heaviest = e.candidates[:0], 0
+			e.candidates, e.heaviest, e.unproven = e.candidates[:0], 0, false
 		}
 		e.tier = m.Tier
 		e.heaviest = max(e.heaviest, weight)
-		e.candidates = append(e.candidates, candidate{p, &p.tallies[0], weight, !t.opts.Checked || h == HealthUp})
+		proven := !t.opts.Checked || h == HealthUp
+		e.unproven = e.unproven || !proven
+		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven})
 	}
+	n := len(e.candidates)
+	for slot := range e.refs {
+		e.refs[slot].from = uint32(e.id) + uint32(slot*n/len(e.refs))
+	}
+	e.patience = min(max(minPatience, int64(n*(t.tallies-1))*perLine), maxPatience)
 	if t.opts.Policy == RoundRobin {
 		e.sequence = smooth(e.candidates)
 	}
 	return e
 }
 
-// enter takes a reference on the newest epoch.
-func (t *Table) enter(slot int) *epoch {
+// enter takes a reference on the newest epoch. The turn goes on by one with each.
+func (t *Table) enter(slot int) (e *epoch, turn uint32) {
 	for {
-		e := t.current.Load()
-		e.refs[slot].n.Add(1)
+		e = t.current.Load()
+		turn = e.refs[slot].take()
 		if !e.retired.Load() {
-			return e
+			return e, turn
 		}
 		e.leave(slot) // a newer one is published: publication comes before retirement
 	}
@@ -83,7 +92,7 @@ func (t *Table) enter(slot int) *epoch {
 
 // leave gives a reference back, on the slot that took it. Who brings a slot of a retired epoch to zero wakes the reclaimer.
 func (e *epoch) leave(slot int) {
-	n := e.refs[slot].n.Add(-1)
+	n := e.refs[slot].give()
 	if n < 0 {
 		panic("pool: epoch has fewer than zero references")
 	}
@@ -95,11 +104,19 @@ func (e *epoch) leave(slot int) {
 // idle says whether a retired epoch has no reference left; see the package comment for why it may be trusted.
 func (e *epoch) idle() bool {
 	for i := range e.refs {
-		if e.refs[i].n.Load() != 0 {
+		if e.refs[i].held() != 0 {
 			return false
 		}
 	}
 	return true
+}
+
+// sessions adds up what is held. While others acquire and release it is an estimate; at rest it is exact.
+func (e *epoch) sessions() (n int64) {
+	for i := range e.refs {
+		n += int64(e.refs[i].held())
+	}
+	return n
 }
 
 // free ends a retired epoch that is idle, and every peer that no other epoch lists. What the epoch held is dropped, so that

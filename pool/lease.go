@@ -9,7 +9,15 @@ import (
 // Request says who asks for a lease.
 type Request struct {
 	Slot    int              // the loop that asks, 0 to Options.Slots-1
+	Now     time.Duration    // Since what the caller's clock just said; zero: the clock is read here if it must be
 	Exclude []netip.AddrPort // peers that the session has tried already
+}
+
+// asking is a request on its way through a pick.
+type asking struct {
+	*Request
+	tally int    // which one of each peer counts it
+	turn  uint32 // of the candidates, who is looked at first
 }
 
 // Outcome says what a session tells about its peer.
@@ -25,6 +33,8 @@ const (
 )
 
 // Lease is a reference on an epoch and a peer. It belongs to one session; its methods are not for concurrent use. Do not copy it.
+//
+// It has four fields, because the compiler keeps no more in registers.
 type Lease struct {
 	_     noCopy
 	epoch *epoch
@@ -39,10 +49,15 @@ func (*noCopy) Unlock() {}
 
 // Acquire leases a peer of the newest epoch. It fails with ErrNoPeer if that has none to give, and with ErrClosed.
 func (t *Table) Acquire(r Request) (Lease, error) {
+	a := asking{Request: &r}
+	if t.tallies > 1 {
+		a.tally = r.Slot
+	}
 	for {
-		e := t.enter(r.Slot)
-		if p := e.pick(r); p != nil {
-			return Lease{epoch: e, peer: p, slot: r.Slot}, nil
+		var e *epoch
+		e, a.turn = t.enter(r.Slot)
+		if c := e.pick(&a); c != nil {
+			return Lease{epoch: e, peer: c.peer, slot: r.Slot}, nil
 		}
 		newest := t.current.Load() == e // if not, e was not the newest all the time that the pick looked at it
 		e.leave(r.Slot)
@@ -78,7 +93,7 @@ func (l *Lease) Release(o Outcome) {
 	opts := &e.table.opts
 	switch o {
 	case OutcomeOK:
-		p.served(opts.Now)
+		p.served(e.table)
 	case OutcomeConnectFailed, OutcomeConnectTimeout:
 		if int(p.failures.Add(1)) >= opts.Ejection.Fails {
 			e.table.eject(p, l.slot)
@@ -104,13 +119,14 @@ func (t *Table) eject(p *Peer, slot int) {
 func (t *Table) passOver(p *Peer, slot int) time.Duration {
 	t.ejection.Lock()
 	defer t.ejection.Unlock()
-	if p.ejected(t.opts.Now) {
+	var now Request
+	if p.ejected(t, &now) {
 		return 0
 	}
-	e := t.enter(slot)
+	e, _ := t.enter(slot)
 	defer e.leave(slot)
 	others := slices.ContainsFunc(e.candidates, func(c candidate) bool {
-		return c.peer != p && !c.peer.ejected(t.opts.Now)
+		return c.peer != p && !c.peer.ejected(t, &now)
 	})
 	if !others {
 		return 0
@@ -123,6 +139,8 @@ func (t *Table) passOver(p *Peer, slot int) time.Duration {
 		d = t.opts.Ejection.Base * time.Duration(n)
 	}
 	d += time.Duration((float64(t.opts.Rand()>>11)/(1<<53) - 0.5) * 0.2 * float64(d))
-	p.until.Store(t.opts.Now().Add(d).UnixNano())
+	until := t.clock(&now) + int64(d)
+	t.ejections.Store(max(t.ejections.Load(), until))
+	p.until.Store(until)
 	return d
 }

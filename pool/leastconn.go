@@ -3,53 +3,114 @@ package pool
 // exactLimit is the number of candidates up to which leastconn compares all of them; above, it draws two.
 const exactLimit = 64
 
-// leastLoaded takes the candidate with the smallest (sessions+1)/weight of the best rank. Ties go round: each slot
-// begins to look one further than last time.
-func (e *epoch) leastLoaded(r Request) *Peer {
-	t := e.table
+// A slot counts its own leases exactly and looks at those of the others when its last look is older than the epoch's
+// patience: at least minPatience, and perLine for each count that there is to look at. A look fetches a count from another
+// core, which takes about 100 ns, so however fast picks follow each other, looks take at most about 2 % of a core. Among
+// thousands of peers, of which each pick sees two, maxPatience is the bound.
+const (
+	minPatience = 100_000 // nanoseconds
+	perLine     = 5_000
+	maxPatience = 100_000_000
+)
+
+// load is what leastconn compares, before weights: the leases of a candidate as far as the slot knows, and the one that asks.
+func (c *candidate) load(slot int) int64 {
+	t := &c.tallies[slot]
+	return t.active() + t.others.Load() + 1
+}
+
+// freshLoad looks first, if the slot's last look at the candidate is too old.
+func (c *candidate) freshLoad(slot int, now, patience int64) int64 {
+	if now-c.tallies[slot].looked.Load() > patience {
+		c.peer.look(slot, now)
+	}
+	return c.load(slot)
+}
+
+// look is freshLoad for all candidates at once: one question for each pick instead of one for each candidate.
+func (e *epoch) look(r *asking) {
+	looked := &e.refs[r.Slot].looked
+	if now := e.since(r); now-looked.Load() > e.patience {
+		looked.Store(now)
+		for i := range e.candidates {
+			e.candidates[i].peer.look(r.tally, now)
+		}
+	}
+}
+
+// since says when now is, to those who compare it with their last look. Where there are no others, it need not be known.
+func (e *epoch) since(r *asking) int64 {
+	if e.table.tallies == 1 {
+		return 0
+	}
+	return e.table.clock(r.Request)
+}
+
+// leastLoaded takes the candidate with the smallest load/weight of the best rank. Ties go round: each slot begins to look
+// one further than last time.
+func (e *epoch) leastLoaded(r *asking) *candidate {
 	n := len(e.candidates)
 	if n > exactLimit {
 		return e.twoChoices(r)
 	}
-	start := int(uint32(t.ties[r.Slot].n.Add(1)) % uint32(n))
-	simple := len(r.Exclude) == 0 && t.opts.MaxConns == 0
+	e.look(r)
+	start := int(r.turn % uint32(n))
+	if e.plain(r) {
+		c := e.lightest(r.tally, start)
+		c.tallies[r.tally].take(0)
+		return c
+	}
 	for {
 		var best *candidate
-		var bestRank int
-		var bestLoad int64
+		var bestLoad, bestWeight int64
+		bestRank := rankNever
 		at := start
 		for range n {
 			c := &e.candidates[at]
 			if at++; at == n {
 				at = 0
 			}
-			rank := rankGood
-			if !simple || !c.proven || c.peer.until.Load() != 0 {
-				rank = e.rank(c, r.Exclude)
-			}
-			if rank == rankNever || best != nil && rank > bestRank {
+			rank := e.rank(c, r)
+			if rank == rankNever || rank > bestRank {
 				continue
 			}
-			load := c.tally.active() + 1
-			if best == nil || rank < bestRank || load*best.weight < bestLoad*c.weight {
-				best, bestRank, bestLoad = c, rank, load
-				if load == 1 && rank == rankGood && c.weight == e.heaviest {
-					break // nothing is less loaded
-				}
+			if load := c.load(r.tally); rank < bestRank || load*bestWeight < bestLoad*c.weight {
+				best, bestRank, bestLoad, bestWeight = c, rank, load, c.weight
 			}
 		}
-		if best == nil {
-			return nil
-		}
-		if best.peer.tally(r.Slot).take(t.opts.MaxConns) {
-			return best.peer
+		if best == nil || e.take(best, r) {
+			return best
 		}
 	}
 }
 
+// lightest is leastLoaded's choice where every candidate is good. Most picks are of that kind, so it does nothing else.
+func (e *epoch) lightest(slot, start int) *candidate {
+	best := &e.candidates[start]
+	bestLoad := best.load(slot)
+	for half := range 2 { // from start to the end, then up to start
+		candidates := e.candidates[:start]
+		if half == 0 {
+			candidates = e.candidates[start:]
+		}
+		if bestLoad == 1 && best.weight == e.heaviest {
+			break // nothing is less loaded
+		}
+		for i := range candidates {
+			c := &candidates[i]
+			if load := c.load(slot); load*best.weight < bestLoad*c.weight {
+				if best, bestLoad = c, load; load == 1 && c.weight == e.heaviest {
+					break
+				}
+			}
+		}
+	}
+	return best
+}
+
 // twoChoices draws two different candidates and takes the less loaded one. If neither is good, the best rank wins, from
 // a random offset.
-func (e *epoch) twoChoices(r Request) *Peer {
+func (e *epoch) twoChoices(r *asking) *candidate {
 	n := uint64(len(e.candidates))
 	x := e.table.opts.Rand()
 	i := (x >> 32) * n >> 32 // multiply and shift: an even draw without a division
@@ -57,13 +118,14 @@ func (e *epoch) twoChoices(r Request) *Peer {
 	if j >= i {
 		j++
 	}
+	now := e.since(r)
 	a, b := &e.candidates[i], &e.candidates[j]
-	if e.rank(b, r.Exclude) == rankGood &&
-		(e.rank(a, r.Exclude) != rankGood || (b.peer.Active()+1)*a.weight < (a.peer.Active()+1)*b.weight) {
+	if e.rank(b, r) == rankGood &&
+		(e.rank(a, r) != rankGood || b.freshLoad(r.tally, now, e.patience)*a.weight < a.freshLoad(r.tally, now, e.patience)*b.weight) {
 		a = b
 	}
-	if e.rank(a, r.Exclude) == rankGood && a.peer.tally(r.Slot).take(e.table.opts.MaxConns) {
-		return a.peer
+	if e.rank(a, r) == rankGood && e.take(a, r) {
+		return a
 	}
 	return e.scan(r, int(i))
 }

@@ -1,9 +1,9 @@
 package pool
 
 import (
+	"math"
 	"net/netip"
 	"sync/atomic"
-	"time"
 )
 
 // Health is what an active check says of a peer.
@@ -29,8 +29,8 @@ func (h Health) String() string {
 // Peer is one address and its runtime state, shared by every epoch that lists it. It is alive while at least one
 // epoch that is not yet freed lists it.
 //
-// Its leases are counted per slot only where no pick compares them. Under leastconn and MaxConns one tally serves all
-// slots, for a sum would read a line per slot and peer at every pick, and a limit would not be exact.
+// Its leases are counted per slot, so that no two cores write the same line. Only under MaxConns does one tally serve all
+// slots: no limit is exact that is kept in parts.
 type Peer struct {
 	tallies []tally
 	passive
@@ -40,6 +40,14 @@ type Peer struct {
 	addr     netip.AddrPort
 	listings int     // epochs that list it and are not freed; guarded by Table.mu
 	_        [8]byte // up to a multiple of the cache line
+}
+
+func newPeer(addr netip.AddrPort, tallies int) *Peer {
+	p := &Peer{addr: addr, tallies: make([]tally, tallies)}
+	if tallies == 1 {
+		p.tallies[0].looked.Store(math.MaxInt64) // there are no others to look at
+	}
+	return p
 }
 
 // Addr returns the address, with IPv4 never in its IPv6-mapped form.
@@ -72,32 +80,39 @@ func (p *Peer) Admin() Admin { return Admin(p.admin.Load()) }
 // tally returns where the leases of a slot are counted.
 func (p *Peer) tally(slot int) *tally { return &p.tallies[min(slot, len(p.tallies)-1)] }
 
+// look notes what the other slots have on the peer now.
+func (p *Peer) look(slot int, now int64) {
+	var n int64
+	for i := range p.tallies {
+		if i != slot {
+			n += p.tallies[i].active()
+		}
+	}
+	p.tallies[slot].others.Store(n)
+	p.tallies[slot].looked.Store(now)
+}
+
 // passive is what the outcomes of leases tell about a peer: failures in a row, and the ejection that follows.
 type passive struct {
-	until     atomic.Int64 // Unix nanoseconds of the end of the ejection; 0 is none
+	until     atomic.Int64 // the end of the ejection (Table.clock); 0 is none
 	failures  atomic.Int32 // failed connects in a row
 	resets    atomic.Int32 // sessions in a row that the peer reset before its first byte
 	ejections atomic.Int32 // ejections in a row
 }
 
-func (p *passive) ejected(now func() time.Time) bool { return p.ejectedUntil(now) != 0 }
-
-// ejectedUntil returns the end of the ejection that is in force, or 0. It reads the clock only if one was set.
-func (p *passive) ejectedUntil(now func() time.Time) int64 {
+// ejected says whether an ejection is in force. It reads the clock only if one was set.
+func (p *passive) ejected(t *Table, r *Request) bool {
 	u := p.until.Load()
-	if u != 0 && now().UnixNano() >= u {
-		return 0
-	}
-	return u
+	return u != 0 && t.clock(r) < u
 }
 
 // served notes a session that ended well. It says nothing of connects (see Lease.Connected), and one that ends during an
 // ejection does not end that: it began before, or had no other peer.
-func (p *passive) served(now func() time.Time) {
+func (p *passive) served(t *Table) {
 	if p.resets.Load() != 0 {
 		p.resets.Store(0)
 	}
-	if (p.ejections.Load() != 0 || p.until.Load() != 0) && !p.ejected(now) {
+	if (p.ejections.Load() != 0 || p.until.Load() != 0) && !p.ejected(t, new(Request)) {
 		p.ejections.Store(0)
 		p.until.Store(0)
 	}

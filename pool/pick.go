@@ -2,7 +2,6 @@ package pool
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 )
 
@@ -43,12 +42,11 @@ const (
 	rankNever // excluded, or at its limit
 )
 
-func (e *epoch) rank(c *candidate, exclude []netip.AddrPort) int {
-	opts := &e.table.opts
+func (e *epoch) rank(c *candidate, r *asking) int {
 	switch {
-	case len(exclude) > 0 && slices.Contains(exclude, c.peer.addr), c.tally.full(opts.MaxConns):
+	case len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr), c.tallies[r.tally].full(e.table.opts.MaxConns):
 		return rankNever
-	case c.peer.ejected(opts.Now):
+	case c.peer.ejected(e.table, r.Request):
 		return rankEjected
 	case !c.proven:
 		return rankUnproven
@@ -56,8 +54,22 @@ func (e *epoch) rank(c *candidate, exclude []netip.AddrPort) int {
 	return rankGood
 }
 
-// pick chooses a peer and takes it, or returns nil.
-func (e *epoch) pick(r Request) *Peer {
+// plain says that every candidate is good, so that none needs to be asked.
+func (e *epoch) plain(r *asking) bool {
+	if len(r.Exclude) > 0 || e.unproven || e.table.opts.MaxConns != 0 {
+		return false
+	}
+	until := e.table.ejections.Load()
+	return until == 0 || e.table.clock(r.Request) >= until
+}
+
+// take begins a lease on a candidate, unless it is at its limit.
+func (e *epoch) take(c *candidate, r *asking) bool {
+	return c.tallies[r.tally].take(e.table.opts.MaxConns)
+}
+
+// pick chooses a candidate and takes it, or returns nil.
+func (e *epoch) pick(r *asking) *candidate {
 	if len(e.candidates) == 0 {
 		return nil
 	}
@@ -69,13 +81,13 @@ func (e *epoch) pick(r Request) *Peer {
 
 // scan takes the first candidate of the best rank, looking from an offset. Losing the race for the last place of a peer
 // with a limit makes that peer's rank "never", so the loop ends.
-func (e *epoch) scan(r Request, from int) *Peer {
+func (e *epoch) scan(r *asking, from int) *candidate {
 	n := len(e.candidates)
 	for {
 		best, bestRank := -1, rankNever
 		for i := range n {
 			at := (from + i) % n
-			if rank := e.rank(&e.candidates[at], r.Exclude); rank < bestRank {
+			if rank := e.rank(&e.candidates[at], r); rank < bestRank {
 				best, bestRank = at, rank
 				if rank == rankGood {
 					break
@@ -85,8 +97,8 @@ func (e *epoch) scan(r Request, from int) *Peer {
 		if best < 0 {
 			return nil
 		}
-		if p := e.candidates[best].peer; p.tally(r.Slot).take(e.table.opts.MaxConns) {
-			return p
+		if c := &e.candidates[best]; e.take(c, r) {
+			return c
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPolicyWords(t *testing.T) {
@@ -99,7 +100,7 @@ func TestLeastConnFollowsLoadAndWeight(t *testing.T) {
 	counts := map[netip.AddrPort]int{}
 	var held []*Lease
 	for i := range 60 {
-		l := w.acquire(t, Request{Slot: i % 2})
+		l := w.acquire(t, Request{Slot: i % 2, Now: time.Duration(i+1) * time.Second})
 		counts[l.Peer().Addr()]++
 		held = append(held, l)
 	}
@@ -160,6 +161,10 @@ func TestLeastConnIdlePeersByWeightProofAndEjection(t *testing.T) {
 	w.apply(t, members(3, 1, 3, 2))
 	if got := w.order(t, 6); got != "111111" {
 		t.Errorf("idle peers of weights 1:3:2 went %s, expected the heaviest", got)
+	}
+	w.apply(t, members(3, 1, 2, 3))
+	if got := w.order(t, 6); got != "222222" {
+		t.Errorf("idle peers of weights 1:2:3 went %s, expected the heaviest", got)
 	}
 	w.apply(t, members(2))
 	for range 3 {

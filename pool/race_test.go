@@ -143,7 +143,7 @@ func TestI1LateReaderLeavesARetiredEpoch(t *testing.T) {
 		case <-done:
 			return true
 		default:
-			return old.refs[0].n.Load() != 0
+			return old.refs[0].held() != 0
 		}
 	})
 	w.current.Store(newest)
@@ -152,7 +152,7 @@ func TestI1LateReaderLeavesARetiredEpoch(t *testing.T) {
 		t.Fatalf("%v on a freed epoch", err)
 	}
 	l.Release(OutcomeNeutral)
-	if n := old.refs[0].n.Load(); n != 0 {
+	if n := old.refs[0].held(); n != 0 {
 		t.Errorf("the freed epoch is left with %d references", n)
 	}
 }

@@ -1,21 +1,79 @@
 package pool
 
-import "slices"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 const (
 	maxTurns = 1 << 14 // longest sequence; larger sums of weights are scaled down, with one turn at least for each
 	maxSteps = 1 << 18 // work that the exact construction may take
 )
 
+// dealer deals the turns to all slots from one counter, which survives epochs: each turn exactly once. A slot that comes
+// back to the counter within calm takes several at once into its hand and plays those first: then the counter's line moves
+// from core to core once for all of them. A slot that comes less often has an empty hand, and the order is exact.
+type dealer struct {
+	turn  counter // the next one
+	hands []hand  // by slot
+}
+
+const (
+	calm    = 10_000 // nanoseconds: a line that moves once in this time costs 1 % of a core
+	several = 8
+	dealing = 255 // as the number of turns in a hand: someone fills it
+)
+
+// hand holds the turns of a slot.
+type hand struct {
+	turns atomic.Uint64 // the next one, and in the low 8 bits how many there are
+	dealt atomic.Int64  // when the slot last came to the counter (Table.clock)
+	_     [112]byte
+}
+
+// deal takes n turns and returns the first.
+func (d *dealer) deal(n int64) uint64 { return uint64(d.turn.n.Add(n) - n) }
+
+// nextTurn plays a turn. It never waits: while another goroutine of the slot fills the hand, a turn comes from the counter.
+func (t *Table) nextTurn(r *asking) uint64 {
+	if len(t.hands) == 1 {
+		return t.deal(1)
+	}
+	h := &t.hands[r.Slot]
+	for {
+		held := h.turns.Load()
+		switch held & 255 {
+		case dealing:
+			return t.deal(1)
+		case 0:
+			now := t.clock(r.Request)
+			if now-h.dealt.Load() > calm {
+				h.dealt.Store(now)
+				return t.deal(1)
+			}
+			if h.turns.CompareAndSwap(held, dealing) {
+				first := t.deal(several)
+				h.dealt.Store(now)
+				h.turns.Store((first+1)<<8 | (several - 1))
+				return first
+			}
+		default:
+			if h.turns.CompareAndSwap(held, held+1<<8-1) {
+				return held >> 8
+			}
+		}
+	}
+}
+
 // inTurn takes the candidate whose turn it is. If it cannot be taken, the next one that can is, from an offset that moves
 // with every round, so that the share of a peer that is out is spread over all others.
-func (e *epoch) inTurn(r Request) *Peer {
-	turn := uint64(e.table.turn.n.Add(1) - 1)
+func (e *epoch) inTurn(r *asking) *candidate {
+	turn := e.table.nextTurn(r)
 	n := uint64(len(e.sequence))
 	at := int(e.sequence[turn%n])
 	c := &e.candidates[at]
-	if e.rank(c, r.Exclude) == rankGood && c.peer.tally(r.Slot).take(e.table.opts.MaxConns) {
-		return c.peer
+	if e.rank(c, r) == rankGood && e.take(c, r) {
+		return c
 	}
 	others := max(len(e.candidates)-1, 1)
 	return e.scan(r, (at+1+int(turn/n%uint64(others)))%len(e.candidates))

@@ -48,10 +48,11 @@ type Table struct {
 	opts      Options
 	reclaimer *Reclaimer
 	current   atomic.Pointer[epoch]
-	ties      counters  // leastconn: where each slot begins to look
-	tallies   int       // per peer
+	ejections atomic.Int64 // until when a peer may be ejected, at most (clock)
+	tallies   int          // per peer
+	born      time.Time
 	_         [128]byte // what readers read stays apart from what they write
-	turn      counter   // roundrobin: the next turn; it survives epochs
+	dealer              // roundrobin
 
 	ejection sync.Mutex // two peers at once must not each be ejected for the other's sake
 
@@ -83,19 +84,32 @@ func New(opts Options, r *Reclaimer) *Table {
 	}
 	t := &Table{
 		opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), overrides: make(map[netip.AddrPort]Override),
-		ties: make(counters, opts.Slots), tallies: 1,
+		tallies: opts.Slots, born: opts.Now().Add(-1),
 	}
-	if opts.Policy == RoundRobin && opts.MaxConns == 0 {
-		t.tallies = opts.Slots
+	if opts.MaxConns != 0 {
+		t.tallies = 1
 	}
 	for _, o := range opts.Said {
 		if !o.none() {
 			t.overrides[o.Addr] = o
 		}
 	}
+	t.hands = make([]hand, opts.Slots)
 	t.current.Store(t.newEpoch(nil, CauseConfig))
 	return t
 }
+
+// clock says when an acquire takes place, in nanoseconds since the table was made. It reads the clock if the caller did not
+// say, once.
+func (t *Table) clock(r *Request) int64 {
+	if r.Now == 0 {
+		r.Now = t.Since(t.opts.Now())
+	}
+	return int64(r.Now)
+}
+
+// Since gives the time as a Request has it: what has passed since just before the table was made, so that it is never 0.
+func (t *Table) Since(now time.Time) time.Duration { return now.Sub(t.born) }
 
 // Apply makes members the current epoch. The same members in whatever order publish nothing. On an error nothing changes.
 func (t *Table) Apply(members []Member, cause Cause) (Diff, error) {
@@ -203,7 +217,7 @@ func (t *Table) Close() {
 	if t.current.Load().closed {
 		return
 	}
-	t.publish(&epoch{table: t, closed: true, id: t.lastID, refs: make(counters, t.opts.Slots)})
+	t.publish(&epoch{table: t, closed: true, id: t.lastID, refs: make([]refs, t.opts.Slots)})
 }
 
 // Status describes a table at one moment.
@@ -243,12 +257,13 @@ func (t *Table) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.current.Load()
+	var at Request
 	s := Status{Name: t.opts.Name, Epoch: now.id}
 	for _, e := range t.retired {
-		s.Epochs = append(s.Epochs, EpochStatus{e.id, e.cause, e.born, e.refs.sum(), true})
+		s.Epochs = append(s.Epochs, EpochStatus{e.id, e.cause, e.born, e.sessions(), true})
 	}
 	if !now.closed {
-		s.Epochs = append(s.Epochs, EpochStatus{now.id, now.cause, now.born, now.refs.sum(), false})
+		s.Epochs = append(s.Epochs, EpochStatus{now.id, now.cause, now.born, now.sessions(), false})
 	}
 	for addr, p := range t.peers {
 		ps := PeerStatus{
@@ -259,7 +274,6 @@ func (t *Table) Status() Status {
 		}
 		if i, ok := now.lists(addr); ok {
 			m := now.members[i]
-			ejectedUntil := p.ejectedUntil(t.opts.Now)
 			ps.Listed, ps.Weight, ps.Tier, ps.Sources = true, t.weight(m), m.Tier, slices.Clone(m.Sources)
 			ps.State = "up"
 			switch {
@@ -269,8 +283,8 @@ func (t *Table) Status() Status {
 				ps.State = "down"
 			case len(now.candidates) > 0 && m.Tier > now.tier:
 				ps.State = "standby"
-			case ejectedUntil != 0:
-				ps.State, ps.EjectedUntil = "ejected", time.Unix(0, ejectedUntil)
+			case p.ejected(t, &at):
+				ps.State, ps.EjectedUntil = "ejected", t.born.Add(time.Duration(p.until.Load()))
 			case t.opts.Checked && ps.Health == HealthUnknown:
 				ps.State = "unknown"
 			}
