@@ -17,7 +17,7 @@
 //	    connection counts as Fall failures if RefusedIsDown.
 //	C2  A result that says nothing about the peer (this host ran out of descriptors or source ports) changes no state.
 //	C3  A watch is told each change once, in order, and the present state if it joins late; never with a lock held. A change
-//	    is one of Known, Up, Role, Timeline, Full, Draining, Percent, Lagging or Blind.
+//	    is one of Known, Up, Role, Timeline, Full, Draining, Lagging or Blind.
 //	C4  Two probes of one target and options never overlap, and their starts are at least FastInterval apart (less 10 %),
 //	    or as far as the timeout makes them.
 //	C5  A probe ends politely: it leaves no reset behind where it can be avoided.
@@ -44,8 +44,6 @@ type Result struct {
 	Lag      time.Duration // of a replica behind its primary
 	LagKnown bool
 	Timeline uint64        // higher is newer: of two primaries, the later to become one has the higher; 0: not told
-	Percent  int           // of its configured weight that the peer asks for, 0 is none; meaningful if Weighed
-	Weighed  bool          // Percent was told
 	Reason   string        // one of the reasons in reason.go
 	Detail   string        // for people: the error; mostly empty when alive
 	Latency  time.Duration // until the answer was clear
@@ -80,6 +78,11 @@ var kinds = map[string]kindFunc{
 	"tcp":  newTCP,
 	"tls":  newTLS,
 	"http": newHTTP,
+
+	"send_expect": newSendExpect,
+	"dns":         newDNS,
+	"exec":        newExec,
+	"agent":       newAgent,
 
 	"postgres": newPostgres,
 	"mysql":    newMySQL,

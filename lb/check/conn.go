@@ -47,7 +47,7 @@ func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return nil // a socket for datagrams has no end to say
+	return nil
 }
 
 func (c *conn) Close() error {

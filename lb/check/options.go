@@ -24,6 +24,10 @@ type Options struct {
 	PasswordFile string // has the password, and one line break at most; "": none
 	Database     string // for "postgres"; "": postgres
 
+	Protocol string   // for "send_expect" and "dns": "tcp" or "udp"; "": tcp for the first, udp for the other
+	Steps    []Step   // for "send_expect"
+	Command  []string // for "exec": a program and its first arguments
+	DNS      DNS      // for "dns"
 	HTTP     HTTP     // for "http"
 	Sentinel Sentinel // for "redis"
 }

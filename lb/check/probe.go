@@ -157,7 +157,6 @@ type news struct {
 	known, up, lagging, full, draining, blind bool
 	role                                      Role
 	timeline                                  uint64
-	percent                                   int
 }
 
 // claim gives the state as w must be told it, and notes that it was; false if that is nothing new. It does so right
@@ -175,7 +174,7 @@ func (w *Watch) claim(s State) (State, bool) {
 	}
 	n := news{
 		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining, blind: s.Blind,
-		role: s.Role, timeline: s.Timeline, percent: s.Percent,
+		role: s.Role, timeline: s.Timeline,
 	}
 	if w.closed || w.told == n || !s.Known && !s.Blind && !w.told.blind {
 		return s, false

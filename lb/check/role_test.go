@@ -37,15 +37,12 @@ func words(s State) string {
 			out = append(out, w.word)
 		}
 	}
-	if s.Percent != 100 {
-		out = append(out, fmt.Sprint(s.Percent, "%"))
-	}
 	return strings.Join(out, " ")
 }
 
 func TestRH6RoleIsBelievedAtOnce(t *testing.T) {
 	full := Result{Alive: true, Full: true, Reason: OK}
-	drain := Result{Alive: true, Draining: true, Reason: OK, Percent: 0, Weighed: true}
+	drain := Result{Alive: true, Draining: true, Reason: OK}
 	tg := target{options: Options{Fall: 3, Rise: 2}}
 	for i, c := range []struct {
 		result Result
@@ -64,7 +61,7 @@ func TestRH6RoleIsBelievedAtOnce(t *testing.T) {
 		{is(Replica, 0), "down"},
 		{full, "up full"},
 		{is(Replica, 0), "up replica"},
-		{drain, "up replica draining 0%"},
+		{drain, "up replica draining"},
 		{is(Replica, 0), "up replica"},
 	} {
 		c.result.At = time.Unix(int64(i+1), 0)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // way is how probes with the same options reach a target: which port, what goes first, and TLS.
@@ -100,6 +101,24 @@ func (w *way) open(ctx context.Context, target netip.AddrPort) (link, error) {
 	}
 	return w.secure(ctx, c, target)
 }
+
+// openBy is open, or for "udp" a socket that hears the target alone.
+func (w *way) openBy(ctx context.Context, protocol string, target netip.AddrPort) (link, error) {
+	if protocol != "udp" {
+		return w.open(ctx, target)
+	}
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "udp", w.to(target).String())
+	if err != nil {
+		return nil, err
+	}
+	return datagrams{bound(ctx, c)}, nil
+}
+
+// datagrams is a socket without an end to say: to leave it is to close it.
+type datagrams struct{ *conn }
+
+func (d datagrams) CloseWrite() error { return d.SetDeadline(time.Unix(1, 0)) }
 
 // headerV1 is the text form of the PROXY protocol's header, with the addresses of the connection itself.
 func headerV1(local, remote netip.AddrPort) []byte {

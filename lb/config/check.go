@@ -35,6 +35,12 @@ type Check struct {
 	SentinelUser         string
 	SentinelPasswordFile string
 
+	Protocol  string // auto, tcp, udp
+	Steps     []Step
+	Query     string // "." is the root
+	QueryType string
+	Command   []string
+
 	Method     string
 	Path       string
 	Host       string // "" is the address asked
@@ -44,11 +50,11 @@ type Check struct {
 
 var checkKindWords = strings.Fields(checkKinds)
 
-const checkKinds = "tcp tls http postgres mysql redis"
+const checkKinds = "tcp tls http send_expect dns postgres mysql redis exec agent"
 
 var checkKeys = []key[Check]{
 	{name: "kind", read: func(c *Check, v value) {
-		v.word(&c.Kind, checkKinds, "send_expect dns exec agent")
+		v.word(&c.Kind, checkKinds, "")
 	}, need: choice(checkKindWords)},
 	{name: "interval", read: func(c *Check, v value) { v.duration(&c.Interval, minInterval, "") }},
 	{name: "timeout", read: func(c *Check, v value) { v.duration(&c.Timeout, time.Millisecond, "") }},
@@ -82,7 +88,11 @@ var checkKeys = []key[Check]{
 	{name: "sentinel_password_file", read: func(c *Check, v value) { v.secretFile(&c.SentinelPasswordFile) }},
 	{name: "max_lag"},
 	{name: "single"},
-	{name: "steps"},
+	{name: "protocol", read: func(c *Check, v value) { v.word(&c.Protocol, "auto tcp udp", "") }},
+	{name: "steps", read: readSteps},
+	{name: "query", read: func(c *Check, v value) { v.dnsName(&c.Query) }},
+	{name: "query_type", read: func(c *Check, v value) { v.word(&c.QueryType, "A AAAA CNAME MX NS PTR SOA SRV TXT", "") }},
+	{name: "command", read: func(c *Check, v value) { v.command(&c.Command) }},
 	{name: "want"},
 }
 
@@ -97,6 +107,11 @@ var checkUses = map[string]string{
 	"tcp":  connecting,
 	"tls":  connecting + securing,
 	"http": connecting + securing + "method path host expect expect_body",
+
+	"send_expect": connecting + securing + "protocol steps",
+	"dns":         "port protocol query query_type",
+	"exec":        "port command",
+	"agent":       connecting + securing,
 
 	"postgres": connecting + securing + loggingIn + "database",
 	"mysql":    connecting + securing + loggingIn,
@@ -123,6 +138,7 @@ func readCheck(p *Pool, v value) {
 	v.checkTLS(&c)
 	v.checkLogin(&c)
 	v.checkSentinels(&c)
+	v.checkNeeds(&c)
 	p.Check = &c
 }
 
@@ -186,5 +202,23 @@ func (v value) checkSentinels(c *Check) {
 		v.written("quorum").fail("found %d of %d sentinels, expected at most as many as there are", c.Quorum, len(c.Sentinels))
 	case c.SentinelUser != "" && c.SentinelPasswordFile == "":
 		v.written("sentinel_user").fail("found without sentinel_password_file, expected both")
+	}
+}
+
+// checkNeeds asks for what a kind cannot do without.
+func (v value) checkNeeds(c *Check) {
+	if !v.sound("kind", "port", "steps", "command", "protocol", "tls", "proxy") {
+		return
+	}
+	need := func(missing bool, name, what string) {
+		if missing {
+			v.child(name, nil).fail("missing with kind %q, expected %s", c.Kind, what)
+		}
+	}
+	need(c.Kind == "send_expect" && len(c.Steps) == 0, "steps", stepForms)
+	need(c.Kind == "exec" && len(c.Command) == 0, "command", commandForm)
+	need(c.Kind == "agent" && c.Port == 0, "port", "that of the agent")
+	if c.Kind == "send_expect" && c.Protocol == "udp" && (c.TLS != "off" || c.Proxy != "off") {
+		v.written("tls", "proxy").fail("found with protocol = \"udp\", expected with TCP")
 	}
 }

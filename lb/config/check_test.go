@@ -39,7 +39,7 @@ expect_body = ""`, nil},
 		{"no use", `kind = "tcp"
 tls = "verify"
 path = "/health"`, []string{
-			`f:11: pool.p.check.tls: found with kind "tcp", which has no use for it, expected with kind "tls", "http", "postgres", "mysql" or "redis"`,
+			`f:11: pool.p.check.tls: found with kind "tcp", which has no use for it, expected with kind "tls", "http", "send_expect", "postgres", "mysql", "redis" or "agent"`,
 			`f:12: pool.p.check.path: found with kind "tcp", which has no use for it, expected with kind "http"`,
 		}},
 		{"wrong and no use", `kind = "tls"
@@ -112,6 +112,39 @@ quorum = 2`, []string{`f:13: pool.p.check.quorum: found 2 of 1 sentinels, expect
 sentinels = "10.0.0.1:26379"
 sentinel_primary = "main"
 sentinel_user = "ebb"`, []string{`f:13: pool.p.check.sentinel_user: found without sentinel_password_file, expected both`}},
+		{"all of send_expect", `kind = "send_expect"
+protocol = "udp"
+steps = [{ send = "a" }, { send_hex = "0d 0A" }, { expect = "b" }, { expect_hex = "00" }, { expect_regex = "^c" }]`, nil},
+		{"all of dns", `kind = "dns"
+protocol = "tcp"
+query = "_sip._udp.example.com"
+query_type = "SRV"`, nil},
+		{"all of exec", `kind = "exec"
+port = 9
+command = ["/usr/bin/true", "-x"]`, nil},
+		{"all of agent", `kind = "agent"
+port = 9999
+proxy = "v1"
+tls = "require"`, nil},
+		{"no steps", `kind = "send_expect"`, []string{`f:9: pool.p.check.steps: missing with kind "send_expect", expected ` + stepForms}},
+		{"no command", `kind = "exec"`, []string{`f:9: pool.p.check.command: missing with kind "exec", expected ` + commandForm}},
+		{"no port", `kind = "agent"`, []string{`f:9: pool.p.check.port: missing with kind "agent", expected that of the agent`}},
+		{"a command without a path", `kind = "exec"
+command = ["true"]`, []string{`f:11: pool.p.check.command: found "true", expected ` + commandForm}},
+		{"steps that are none", `kind = "send_expect"
+steps = [{}, { send = "a", expect = "b" }, { send_hex = "0" }, { sned = "x" }, { expect = "" }]`, []string{
+			`f:11: pool.p.check.steps: found a step with 0 things to do, expected one of "send", "send_hex", "expect", "expect_hex" or "expect_regex"`,
+			`f:11: pool.p.check.steps: found a step with 2 things to do, expected one of "send", "send_hex", "expect", "expect_hex" or "expect_regex"`,
+			`f:11: pool.p.check.steps.send_hex: found "0", expected 1 to 4096 bytes as two hexadecimal digits each`,
+			`f:11: pool.p.check.steps.sned: unknown key, did you mean "send"?`,
+			`f:11: pool.p.check.steps.expect: found "", expected text of 1 to 4096 bytes`,
+		}},
+		{"datagrams with TLS", `kind = "send_expect"
+protocol = "udp"
+tls = "require"
+steps = [{ send = "a" }]`, []string{`f:12: pool.p.check.tls: found with protocol = "udp", expected with TCP`}},
+		{"no such name", `kind = "dns"
+query = "a..b"`, []string{`f:11: pool.p.check.query: found "a..b", expected a DNS name, or "." for the root: it has an empty label, that is two dots in a row or one at the beginning`}},
 		{"no kind", `path = "/x"`, []string{`f:9: pool.p.check.kind: missing, expected ` + choice(checkKindWords)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

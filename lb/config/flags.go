@@ -30,7 +30,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"allow-answers", "WORD", "let names point to loopback or link-local addresses", true}, "backend", "allow_answers"},
 	{FlagDef{"min-refresh", "DURATION", "ask for a name at most this often", false}, "backend", "min_refresh"},
 	{FlagDef{"max-refresh", "DURATION", "ask for a name at least this often", false}, "backend", "max_refresh"},
-	{FlagDef{"check", "KIND", "check the health of peers: tcp, tls, http, postgres, mysql or redis", false}, "check", "kind"},
+	{FlagDef{"check", "KIND", "check the health of peers: tcp, tls, http, dns, postgres, mysql or redis", false}, "check", "kind"},
 	{FlagDef{"want", "ROLE", notYet, false}, "check", ""},
 	{FlagDef{"connect-timeout", "DURATION", "give up connecting to a peer after this", false}, "pool", "connect_timeout"},
 	{FlagDef{"idle-timeout", "DURATION", "end a session that moves nothing for this long, or off", false}, "listener", "idle_timeout"},

@@ -132,7 +132,7 @@ func TestFlagProblems(t *testing.T) {
 			`--proxy-in: not in this version`,
 			`--access-log: found "all", not in this version, expected "close" or "off"`,
 			`--balance: found "hash", not in this version, expected "leastconn" or "roundrobin"`,
-			`--check: found "exec", not in this version, expected ` + choice(checkKindWords),
+			`check.command: missing with kind "exec", expected ` + commandForm,
 		}},
 		{"to", []string{"listen", "tcp://:1", "to", "h", "to", "::1:5432", "to", "srv+_pg._tcp.example.com,wait=1", "to", "h:1,wieght=2", "to", "h:1,weight=1,weight=2", "to", "h:1,"}, []string{
 			`--to: found "h", ` + hostPort,
