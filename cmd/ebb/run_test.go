@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -80,7 +79,7 @@ func inherited(t *testing.T) (r *os.File, fd int) {
 // command is a run of ebb in this process.
 type command struct {
 	stop           context.CancelFunc
-	stdout, stderr bytes.Buffer // to be read after wait
+	stdout, stderr lines
 	code           chan int
 }
 
@@ -151,7 +150,7 @@ func TestRun(t *testing.T) {
 	if code := c.wait(t); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}
-	if c.stdout.Len() > 0 {
+	if len(c.stdout.String()) > 0 {
 		t.Errorf("stdout: %s", c.stdout.String())
 	}
 	var said []string

@@ -26,11 +26,13 @@ func (l *lines) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-func (l *lines) contains(s string) bool {
+func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), s)
+	return l.text.String()
 }
+
+func (l *lines) contains(s string) bool { return strings.Contains(l.String(), s) }
 
 // raise sends this process a signal and returns when it has arrived: one that arrives when nobody listens any more would
 // end the tests.
