@@ -6,17 +6,24 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 )
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
+// portsGiven are those that freePort has found for some test.
+var portsGiven sync.Map
+
 // freePort finds a port that nobody has on any loopback address, for TCP and UDP. It looks below the range from which the
 // kernel takes the source ports of clients, so that none of them takes it before it is used.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	for range 100 {
+	for range 1000 {
 		port := 10000 + rand.IntN(22000)
+		if _, taken := portsGiven.LoadOrStore(port, true); taken { // perhaps not used yet
+			continue
+		}
 		ln, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: port})
 		if err != nil {
 			continue

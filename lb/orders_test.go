@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,9 +215,8 @@ func TestOrdersForWhatIsNotThere(t *testing.T) {
 	if ok, why := r.server.Ready(); ok || !strings.Contains(fmt.Sprint(why), "2 addresses are in drain or maint") {
 		t.Errorf("%v %v", ok, why)
 	}
-	c := r.dial()
-	if _, err := io.ReadAll(c); err == nil {
-		t.Error("no reset")
+	if err := turnedAway(r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("no reset: %v", err)
 	}
 	if ends := r.awaitEnds(1); ends[0] != "no_peer" {
 		t.Errorf("%v", ends)
