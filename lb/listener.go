@@ -100,6 +100,7 @@ func (l *listener) trip(client, local netip.AddrPort, slot int) trip {
 // welcome admits a session that has joined; nil means that its client is to be refused.
 func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
+	s.waiter = s
 	s.begin()
 	if !l.admit() {
 		l.rejected.add("max_conns")

@@ -27,6 +27,7 @@ type livePool struct {
 	kill    func(w end.Word, addr netip.AddrPort) int // cuts the sessions of this pool on one peer
 
 	settings atomic.Pointer[config.Pool]
+	queue    queue
 
 	counts sync.Map // netip.AddrPort -> *peerCount
 
@@ -61,6 +62,7 @@ func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Recl
 		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
 		checks: make(map[netip.AddrPort]*peerCheck), drains: make(map[netip.AddrPort]*drain),
 	}
+	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, Said: said, OnGone: p.gone,
@@ -111,8 +113,10 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 	}
 }
 
-// tellLocked says when the last peer to offer is lost, when there is one again, and when another tier serves.
+// tellLocked follows every epoch: it serves who waits, and says when the last peer to offer is lost, when there is one again,
+// and when another tier serves.
 func (p *livePool) tellLocked() {
+	p.queue.serve()
 	tier, n := p.table.Serving()
 	if n > 0 && tier != p.tier && !p.closed {
 		p.log.Warn("another tier serves", "tier", tier, "before", p.tier, "peers", n)
@@ -320,6 +324,7 @@ func (p *livePool) close() {
 		c.watch.Close()
 	}
 	p.table.Close()
+	p.queue.close()
 }
 
 func addrs(list []netip.AddrPort) []string {

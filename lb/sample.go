@@ -78,6 +78,7 @@ func (p *livePool) sample(emit admin.Emit) {
 	if selectable > 0 {
 		emit(admin.PoolTier, float64(tier), table.Name)
 	}
+	emit(admin.PoolWaiting, float64(p.queue.n.Load()), table.Name)
 	emit(admin.EpochCurrent, float64(table.Epoch), table.Name)
 	emit(admin.EpochsLive, float64(len(table.Epochs)), table.Name)
 	emit(admin.EpochsReclaimed, float64(reclaimed), table.Name)

@@ -33,6 +33,9 @@ type trip struct {
 	started  time.Time     // of the attempt under way
 	connect  time.Duration // of the one that succeeded
 	lastFail end.Word
+
+	waiter waiter  // nil cannot wait
+	ticket *ticket // while it waits
 }
 
 // attempt is one try to reach a peer.
@@ -54,24 +57,52 @@ func (t *trip) begin() {
 	t.listener.total.Add(1)
 }
 
-// Next takes a lease for the next attempt. Peers that this session has tried are not tried again.
+// Next takes a lease for the next attempt, or makes the client wait for one. Peers that this session has tried are not
+// tried again. Who has begun to connect waits for nobody.
 func (t *trip) Next() (netip.AddrPort, end.Word) {
 	p := t.listener.pool
-	if t.failures >= p.conf().ConnectAttempts {
+	switch {
+	case t.ticket != nil:
+		if w := p.queue.answer(t); w != end.None {
+			return netip.AddrPort{}, w
+		}
+		t.started = time.Now()
+		return t.take(), end.None
+	case t.failures >= p.conf().ConnectAttempts:
 		return netip.AddrPort{}, t.lastFail
+	case t.failures == 0:
+		if why, wait := p.queue.reasonToWait(); wait {
+			return t.wait(why)
+		}
 	}
 	t.started = time.Now()
 	var err error
-	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Now: p.table.Since(t.started), Exclude: t.tried}); err != nil {
-		if t.lastFail != end.None {
-			return netip.AddrPort{}, t.lastFail
-		}
+	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Now: p.table.Since(t.started), Exclude: t.tried}); err == nil {
+		return t.take(), end.None
+	}
+	if t.lastFail != end.None {
+		return netip.AddrPort{}, t.lastFail
+	}
+	if why, wait := p.queue.reason(); wait {
+		return t.wait(why)
+	}
+	return netip.AddrPort{}, end.NoPeer
+}
+
+// wait lets the client wait, if it can.
+func (t *trip) wait(why reason) (netip.AddrPort, end.Word) {
+	if t.waiter == nil {
 		return netip.AddrPort{}, end.NoPeer
 	}
+	return netip.AddrPort{}, t.listener.pool.queue.join(t, why)
+}
+
+// take begins an attempt with the lease.
+func (t *trip) take() netip.AddrPort {
 	t.leased = true
 	t.peer, t.epoch = t.lease.Peer(), t.lease.Epoch()
 	t.tried = append(t.tried, t.peer.Addr())
-	return t.peer.Addr(), end.None
+	return t.peer.Addr()
 }
 
 // Failed gives the lease back with what the failure says about the peer.
@@ -115,6 +146,7 @@ func (t *trip) release(o pool.Outcome, w end.Word) {
 		t.leased = false
 		t.listener.pool.count(t.peer.Addr()).ended[w].Add(1)
 		t.lease.Release(o)
+		t.listener.pool.queue.serve()
 	}
 }
 
@@ -205,6 +237,9 @@ func (s *tcpSession) Connected() bool {
 // Done is told by the relay that both sockets are closed.
 func (s *tcpSession) Done(w end.Word) {
 	l := s.listener
+	if s.ticket != nil {
+		l.pool.queue.leave(&s.trip)
+	}
 	l.live.leave(s.slot, s)
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())

@@ -87,6 +87,9 @@ func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
+	if before != nil {
+		p.queue.held.Store(before.queue.held.Load())
+	}
 	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
 	p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
 	p.kill = func(w end.Word, addr netip.AddrPort) int { return s.killPeer(p, w, addr) }

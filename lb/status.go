@@ -73,6 +73,7 @@ func (p *livePool) status() admin.Pool {
 		Name: table.Name, Balance: p.conf().Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
 		EpochsPublished: published, EpochsReclaimed: reclaimed,
 		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)), Overrides: []admin.Override{},
+		Held: p.queue.held.Load(), Waiting: p.queue.n.Load(),
 	}
 	for i, e := range table.Epochs {
 		st.Epochs[i] = admin.Epoch{ID: e.ID, Cause: e.Cause.String(), Born: e.Born.UTC(), Sessions: e.Sessions, Retired: e.Retired}

@@ -128,6 +128,8 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 		newConnsCommand(),
 		newKillCommand(),
 		newEventsCommand(),
+		newHoldCommand(),
+		newReleaseCommand(),
 		newDrainCommand(),
 		newMaintCommand(),
 		newReadyCommand(),

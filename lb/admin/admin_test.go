@@ -47,6 +47,13 @@ func (f *fake) Plan(file, text string) ([]string, error) {
 	return f.changes, f.reloadErr
 }
 
+func (f *fake) HoldPool(pool string, on bool) (HoldReply, error) {
+	if pool != "db" {
+		return HoldReply{}, &Unknown{Text: "no pool is named " + pool, Pools: []string{"db"}}
+	}
+	return HoldReply{Pool: pool, Held: on, Changed: true, Waiting: 3}, nil
+}
+
 func (f *fake) OrderPeer(pool, peer string, o Order) (PeerReply, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -53,6 +53,8 @@ var (
 	PoolSelectable = gauge("ebb_pool_selectable", "Peers that may be picked: with weight, not down, of the tier that serves.", "pool")
 	PoolTier       = gauge("ebb_pool_tier", "The tier that serves; no series while none does.", "pool")
 
+	PoolWaiting = gauge("ebb_pool_waiting", "Clients that wait for a peer.", "pool")
+
 	EpochCurrent    = gauge("ebb_epoch", "The id of the current epoch.", "pool")
 	EpochsLive      = gauge("ebb_epochs_live", "Epochs in use: the current one and the retired ones that sessions hold.", "pool")
 	EpochOldest     = gauge("ebb_epoch_oldest_seconds", "Age of the oldest retired epoch that is still held; 0 if there is none.", "pool")

@@ -25,6 +25,8 @@ type Source interface {
 	Reload() (changes []string, err error)
 	// Plan gives what a reload would change if the config had this text.
 	Plan(file, text string) (changes []string, err error)
+	// HoldPool makes the new clients of a pool wait, or lets those that wait go. The error is *Unknown if there is no such pool.
+	HoldPool(pool string, on bool) (HoldReply, error)
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
 	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.

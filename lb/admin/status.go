@@ -30,6 +30,8 @@ type Pool struct {
 	Peers           []Peer     `json:"peers"`             // alive, by address
 	Overrides       []Override `json:"overrides"`         // what operators have said of addresses, those without a peer included
 	Leaving         bool       `json:"leaving,omitempty"` // a reload took its name, or gave it to another; sessions hold it
+	Held            bool       `json:"held"`              // by an operator: new clients wait
+	Waiting         int64      `json:"waiting"`           // clients that wait for a peer
 }
 
 // Override is what an operator has said of an address. It holds until it is taken back.

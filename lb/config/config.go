@@ -80,6 +80,11 @@ type Pool struct {
 	ConnectTimeout  time.Duration
 	ConnectAttempts int
 	MaxConns        int // per peer; 0 is no limit
+	Queue           int // clients that may wait while every peer is at max_conns; 0 is none
+	QueueTimeout    time.Duration
+	WhenNone        string // refuse, hold
+	HoldTimeout     time.Duration
+	HoldMax         int // clients that may wait for a peer to be there
 	DrainTimeout    time.Duration
 	On              On
 	Backends        []Backend `key:"backend"`

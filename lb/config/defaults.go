@@ -37,6 +37,11 @@ func defaults() Config {
 			ConnectTimeout:  3 * time.Second,
 			ConnectAttempts: 3,
 			MaxConns:        0,
+			Queue:           0,
+			QueueTimeout:    10 * time.Second,
+			WhenNone:        "refuse",
+			HoldTimeout:     30 * time.Second,
+			HoldMax:         1000,
 			DrainTimeout:    0,
 			On:              On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			Backends: []Backend{{

@@ -78,6 +78,11 @@ var poolKeys = []key[Pool]{
 	{name: "connect_timeout", read: func(p *Pool, v value) { v.duration(&p.ConnectTimeout, time.Millisecond, "") }},
 	{name: "connect_attempts", read: func(p *Pool, v value) { v.int(&p.ConnectAttempts, 1, 100, "") }},
 	{name: "max_conns", read: func(p *Pool, v value) { v.int(&p.MaxConns, 1, maxConns, "off") }},
+	{name: "queue", read: func(p *Pool, v value) { v.int(&p.Queue, 1, maxConns, "off") }},
+	{name: "queue_timeout", read: func(p *Pool, v value) { v.duration(&p.QueueTimeout, time.Millisecond, "") }},
+	{name: "when_none", read: func(p *Pool, v value) { v.word(&p.WhenNone, "refuse hold", "") }},
+	{name: "hold_timeout", read: func(p *Pool, v value) { v.duration(&p.HoldTimeout, time.Millisecond, "") }},
+	{name: "hold_max", read: func(p *Pool, v value) { v.int(&p.HoldMax, 1, maxConns, "") }},
 	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
@@ -87,16 +92,11 @@ var poolKeys = []key[Pool]{
 	{name: "connect_rate"},
 	{name: "failback"},
 	{name: "hash_key"},
-	{name: "hold_max"},
-	{name: "hold_timeout"},
 	{name: "max_connecting"},
 	{name: "min_up"},
 	{name: "proxy_out"},
-	{name: "queue"},
-	{name: "queue_timeout"},
 	{name: "quiet_time"},
 	{name: "slow_start"},
-	{name: "when_none"},
 }
 
 var onKeys = []key[On]{

@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
 	for _, name := range names {
@@ -8,7 +10,35 @@ func readPools(c *Config, v value) {
 		entries[name].named("pool", name)
 		p.Name = name
 		readTable(entries[name], poolKeys, &p)
+		checkWaiting(entries[name], p)
 		c.Pools = append(c.Pools, p)
+	}
+}
+
+// checkWaiting refuses a queue that nobody would ever be in, and notes pools whose clients may wait.
+func checkWaiting(v value, p Pool) {
+	queue := v.written("queue")
+	if p.Queue > 0 && p.MaxConns == 0 && v.sound("queue", "max_conns") {
+		queue.fail("found a queue without max_conns, expected both: nobody waits where there is no limit")
+	}
+	if p.Queue > 0 || p.WhenNone == "hold" {
+		if v.src.waiting == nil {
+			v.src.waiting = make(map[string]value)
+		}
+		v.src.waiting[p.Name] = queue
+		if p.Queue == 0 {
+			v.src.waiting[p.Name] = v.written("when_none")
+		}
+	}
+}
+
+// checkWaitingUDP refuses pools whose clients may wait, where clients are UDP: a datagram cannot.
+func (s *source) checkWaitingUDP(c *Config) {
+	for _, l := range c.Listeners {
+		udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
+		if v, waits := s.waiting[l.Pool]; waits && udp {
+			v.fail("found %s, but listener %q is UDP, expected TCP only: a datagram cannot wait", v.found(), l.Name)
+		}
 	}
 }
 

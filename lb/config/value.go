@@ -27,8 +27,9 @@ type source struct {
 	resolverRef  []reference
 	poolRef      []reference
 	listens      []bound
-	adminWritten bool          // listens has the address of the admin API
-	bad          map[spot]bool // the values that have a problem
+	waiting      map[string]value // pools whose clients may wait, and the key that says so
+	adminWritten bool             // listens has the address of the admin API
+	bad          map[spot]bool    // the values that have a problem
 }
 
 // spot identifies a value.

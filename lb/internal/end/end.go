@@ -15,6 +15,7 @@ const (
 	ConnectTimeout        // the last connect attempt got no answer in time
 	ConnectFailed         // the last connect attempt was refused or could not be made
 	NoPeer                // the pool had no selectable peer
+	QueueTimeout          // every peer was at its limit for queue_timeout
 	Idle                  // nothing moved for idle_timeout
 	HalfCloseTimeout      // one side had finished and the other moved nothing for half_close_timeout
 	PeerDead              // the peer's check went down
@@ -29,7 +30,7 @@ const (
 )
 
 var words = [count]string{
-	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer",
+	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
 	"idle", "half_close_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "admin_killed", "internal",
 }
 

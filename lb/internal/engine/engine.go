@@ -45,6 +45,7 @@ const (
 	Received                // Result bytes in Buffer, the caller's to send or release; 0 is the end of the stream
 	Sent                    // Result bytes were taken by the kernel
 	Closed                  // the descriptor is closed and the Socket void
+	Left                    // the other side has finished or aborted; nothing was read
 )
 
 // Completion is something that happened to a socket.
@@ -77,6 +78,10 @@ type Engine interface {
 	Connect(Socket, netip.AddrPort)
 	// Receive reports what arrives until Pause, the end of the stream, or a failure.
 	Receive(Socket)
+	// Watch reports Left once, when the other side finishes or aborts, whatever it has sent before; Unwatch makes it stop, though
+	// one that has happened may still be reported.
+	Watch(Socket)
+	Unwatch(Socket)
 	// Pause stops the receive, or the accepting. What was already taken from the kernel is still reported.
 	Pause(Socket)
 	// Send queues n bytes of a buffer that came from Received. The buffer is the engine's again.

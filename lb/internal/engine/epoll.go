@@ -271,6 +271,10 @@ func (e *epoll) step(s Socket, r *record) {
 			e.add(r, Received, -int32(errno), noBuffer)
 		}
 	}
+	if r.state&wantLeft != 0 && r.ready&hungUp != 0 {
+		r.state &^= wantLeft
+		e.add(r, Left, 0, noBuffer)
+	}
 	if r.out.n > 0 && r.state&failed == 0 && r.ready&writable != 0 {
 		e.stepSend(s, r)
 	}

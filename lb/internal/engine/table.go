@@ -10,6 +10,7 @@ type state uint32
 const (
 	wantAccept  state = 1 << iota // connections
 	wantReceive                   // bytes
+	wantLeft                      // word of the other side's leaving
 	wantClose
 	listens // it is a listener, whether it accepts now or not
 	abort   // close with RST
@@ -24,6 +25,7 @@ const (
 	inSend
 	inPollIn
 	inPollOut
+	inPollLeft
 
 	cancelAccept // uring: a cancel for the operation is on its way
 	cancelConnect
@@ -31,11 +33,12 @@ const (
 	cancelSend
 	cancelPollIn
 	cancelPollOut
+	cancelPollLeft
 
-	inFlight  = inAccept | inConnect | inReceive | inSend | inPollIn | inPollOut
+	inFlight  = inAccept | inConnect | inReceive | inSend | inPollIn | inPollOut | inPollLeft
 	canceling = inFlight << cancelShift
 
-	cancelShift = 6 // from an operation's bit to that of its cancel
+	cancelShift = 7 // from an operation's bit to that of its cancel
 )
 
 // record is what an engine knows of one socket.

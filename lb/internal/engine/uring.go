@@ -38,6 +38,7 @@ const (
 	kindSend
 	kindPollIn
 	kindPollOut
+	kindPollLeft
 	kindCancel
 	kindWake
 )
@@ -236,6 +237,12 @@ func (u *uring) step(s Socket, r *record) bool {
 	if r.carry != nil && r.state&inReceive == 0 && !u.stepCarry(s, r) {
 		return false
 	}
+	if r.state&(wantLeft|inPollLeft) == wantLeft && !u.poll(s, r, kindPollLeft, unix.POLLRDHUP) {
+		return false
+	}
+	if r.state&(wantLeft|inPollLeft|cancelPollLeft) == inPollLeft && !u.cancel(s, r, kindPollLeft) {
+		return false
+	}
 	switch {
 	case r.state&(wantAccept|inAccept) == wantAccept:
 		e, _ := u.ring.next()
@@ -361,7 +368,7 @@ func (u *uring) tell(s Socket, r, to *record, m moved) {
 // open, and would work on a stranger's if the number were used again.
 func (u *uring) stepClose(s Socket, r *record) bool {
 	u.sever(&u.bulk, s)
-	for k := kindAccept; k <= kindPollOut; k++ {
+	for k := kindAccept; k <= kindPollLeft; k++ {
 		if in := k.inFlight(); r.state&(in|in<<cancelShift) == in && !u.cancel(s, r, k) {
 			return false
 		}
@@ -440,6 +447,11 @@ func (u *uring) complete(c cqe) {
 	case kindPollOut:
 		r.ready |= writable
 		u.nudge(r)
+	case kindPollLeft:
+		if r.state&wantLeft != 0 && c.res != -int32(syscall.ECANCELED) { // else paused, and possibly wanted again
+			r.state &^= wantLeft
+			u.add(r, Left, 0, false, noBuffer)
+		}
 	}
 }
 

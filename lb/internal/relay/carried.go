@@ -27,12 +27,14 @@ var reset = [2]end.Word{end.ClientReset, end.ServerReset}
 // phase is where a carried session stands.
 //
 //	connecting -> relaying -> ending
+//	connecting <-> parked -> ending
 //	connecting -> failing -> connecting | ending
 type phase uint8
 
 const (
 	unused     phase = iota
 	connecting       // an attempt is under way
+	parked           // no attempt until Resume
 	failing          // an attempt is lost, its socket is being closed
 	relaying         // bytes go both ways
 	ending           // both sockets are being closed
@@ -96,6 +98,11 @@ func (l *loop) connect(slot int32, k *carried) {
 			l.finish(slot, k, w)
 			return
 		}
+		if !addr.IsValid() {
+			k.phase = parked
+			l.engine.Watch(k.socket[client])
+			return
+		}
 		fd, err := sock.Stream(addr)
 		if err != nil {
 			l.exhausted(err)
@@ -110,6 +117,18 @@ func (l *loop) connect(slot int32, k *carried) {
 		}
 		return
 	}
+}
+
+// resume goes on with a session that is parked, if it is still carried.
+func (l *loop) resume(s *Session) {
+	slot := s.slot - 1
+	if slot < 0 || l.at(slot).session != s || l.at(slot).phase != parked {
+		return
+	}
+	k := l.at(slot)
+	k.phase = connecting
+	l.engine.Unwatch(k.socket[client])
+	l.connect(slot, k)
 }
 
 // connected is told how the attempt went.
@@ -298,7 +317,7 @@ func (l *loop) cut(slot int32, k *carried, w end.Word) {
 	switch k.phase {
 	case connecting:
 		l.fail(slot, k, context.Canceled) // closed goes on to connect, which sees the cause
-	case relaying:
+	case relaying, parked:
 		l.finish(slot, k, s.word())
 	}
 }

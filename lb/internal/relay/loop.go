@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // tick is how finely timeouts are kept.
@@ -45,6 +46,7 @@ type command struct {
 	session *Session    // to be cut, or, if d is set, to be carried
 	fd      int         // the client
 	d       Director
+	resume  bool // not to be cut, but to go on
 }
 
 // post hands a command to the loop. It never blocks.
@@ -112,6 +114,8 @@ func (l *loop) obey() {
 			c.do(l)
 		case c.d != nil:
 			l.carry(c.session, c.d, c.fd)
+		case c.resume:
+			l.resume(c.session)
 		default:
 			l.killed(c.session)
 		}
@@ -135,6 +139,10 @@ func (l *loop) complete(c *engine.Completion) {
 		l.received(k, sd, c)
 	case engine.Sent:
 		l.sent(k, sd, c)
+	case engine.Left:
+		if k.phase == parked {
+			l.cut(slot, k, leftBy(!sock.PeerAddr(int(k.fd[sd])).IsValid()))
+		}
 	case engine.Closed:
 		l.closed(slot, k, sd)
 	}

@@ -12,7 +12,10 @@ import (
 // loop is what carries a session on systems that have an engine.
 type loop struct{}
 
-type command struct{ session *Session }
+type command struct {
+	session *Session
+	resume  bool
+}
 
 func (*loop) post(command) {}
 

@@ -43,7 +43,9 @@ type Options struct {
 // Director decides for one session. Its methods are called from the goroutine that owns the session, never at the same
 // time, and must not block.
 type Director interface {
-	// Next names the address of the next connect attempt. A word other than end.None ends the session instead.
+	// Next names the address of the next connect attempt. A word other than end.None ends the session instead. With neither,
+	// the session is parked: after Resume, which may come before Next has returned, Next is called again. A client that
+	// finishes or aborts while it is parked ends it.
 	Next() (netip.AddrPort, end.Word)
 	// Failed tells why the attempt was lost, as sock.Classify reads it.
 	Failed(err error)
@@ -73,6 +75,8 @@ type Session struct {
 
 	cancel context.CancelFunc // ends a connect in progress
 
+	resumed chan struct{} // of the portable twin; holds one
+
 	mu     sync.Mutex // guards what follows against Kill
 	client *net.TCPConn
 	server *net.TCPConn
@@ -95,7 +99,7 @@ func (s *Session) Run(client *net.TCPConn, d Director) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.mu.Lock()
-	s.client, s.cancel = client, cancel
+	s.client, s.cancel, s.resumed = client, cancel, make(chan struct{}, 1)
 	s.mu.Unlock()
 	if w := s.connect(ctx, d); w != end.None {
 		sock.Abort(client)
@@ -116,6 +120,10 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 		if w != end.None {
 			return w
 		}
+		if !addr.IsValid() {
+			s.park(ctx)
+			continue
+		}
 		server, err := dial(ctx, addr, s.ConnectTimeout)
 		if err != nil {
 			d.Failed(err)
@@ -135,6 +143,50 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 		s.server, s.upstream = nil, netip.AddrPort{}
 		s.mu.Unlock()
 		_ = server.Close()
+	}
+}
+
+// watchEvery is how often the portable twin looks whether the client of a parked session is there.
+const watchEvery = 20 * time.Millisecond
+
+// park waits for Resume, or for the end of the session.
+func (s *Session) park(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.resumed:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if left, aborted := sock.Left(s.client); left {
+				s.Kill(leftBy(aborted))
+				return
+			}
+		}
+	}
+}
+
+// leftBy is the word for a client that leaves a parked session.
+func leftBy(aborted bool) end.Word {
+	if aborted {
+		return end.ClientReset
+	}
+	return end.ClientFIN
+}
+
+// Resume ends the parking of a session, from any goroutine, once for each time that Next has parked it.
+func (s *Session) Resume() {
+	if l := s.loop.Load(); l != nil {
+		l.post(command{session: s, resume: true})
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.resumed <- struct{}{}:
+	default:
 	}
 }
 

@@ -1,0 +1,27 @@
+//go:build unix
+
+package sock
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Left tells, without reading, whether the other side has finished or aborted; aborted says which of both.
+func Left(c *net.TCPConn) (left, aborted bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true, true
+	}
+	err = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: hangUp}}
+		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
+			left = true
+			_, err := syscall.Getpeername(int(fd))
+			aborted = err != nil
+		}
+	})
+	return left || err != nil, aborted || err != nil
+}
