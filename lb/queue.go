@@ -114,7 +114,7 @@ func (q *queue) serve() {
 		at = at.Next()
 		t := k.trip
 		var err error
-		if t.lease, err = q.pool.table.Acquire(pool.Request{Slot: t.slot, Now: now, Exclude: t.tried}); err == nil {
+		if t.lease, err = q.pool.table.Acquire(pool.Request{Slot: t.slot, Now: now, Key: t.key(), Exclude: t.tried}); err == nil {
 			k.served = true
 			q.callLocked(k)
 		} else if len(t.tried) == 0 {

@@ -77,7 +77,7 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 	}
 	t.started = time.Now()
 	var err error
-	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Now: p.table.Since(t.started), Exclude: t.tried}); err == nil {
+	if t.lease, err = p.table.Acquire(pool.Request{Slot: t.slot, Now: p.table.Since(t.started), Key: t.key(), Exclude: t.tried}); err == nil {
 		return t.take(), end.None
 	}
 	if t.lastFail != end.None {
@@ -103,6 +103,19 @@ func (t *trip) take() netip.AddrPort {
 	t.peer, t.epoch = t.lease.Peer(), t.lease.Epoch()
 	t.tried = append(t.tried, t.peer.Addr())
 	return t.peer.Addr()
+}
+
+// key is what balance = "hash" goes by.
+func (t *trip) key() pool.Key {
+	switch c := t.listener.pool.conf(); {
+	case c.Balance != "hash":
+		return 0
+	case c.HashKey == "source_port":
+		return pool.KeyOf(t.client.Addr(), t.client.Port())
+	case c.HashKey == "destination":
+		return pool.KeyOf(t.local.Addr(), t.local.Port())
+	}
+	return pool.KeyOf(t.client.Addr(), 0)
 }
 
 // Failed gives the lease back with what the failure says about the peer.

@@ -22,7 +22,9 @@ type epoch struct {
 	heaviest   int64       // the largest weight among them
 	unproven   bool        // one of them is
 	patience   int64       // how long a slot goes by what it last saw of the others, in nanoseconds
-	sequence   []uint32    // roundrobin: the candidates' turns
+	sequence   []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
+	weights    int         // hash: how many different ones there are
+	lots       []lot       // random
 
 	retired atomic.Bool
 	refs    []refs // by slot
@@ -34,7 +36,8 @@ type candidate struct {
 	peer    *Peer
 	tallies []tally // of the peer
 	weight  int64
-	proven  bool // no check, or the check has passed
+	proven  bool   // no check, or the check has passed
+	seed    uint64 // hash: of its address
 }
 
 // newEpoch builds an epoch. The caller holds t.mu.
@@ -65,15 +68,21 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		e.heaviest = max(e.heaviest, weight)
 		proven := !t.opts.Checked || h == HealthUp
 		e.unproven = e.unproven || !proven
-		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven})
+		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven, p.seed})
 	}
 	n := len(e.candidates)
 	for slot := range e.refs {
 		e.refs[slot].from = uint32(e.id) + uint32(slot*n/len(e.refs))
 	}
 	e.patience = min(max(minPatience, int64(n*(t.tallies-1))*perLine), maxPatience)
-	if t.opts.Policy == RoundRobin {
+	switch t.opts.Policy {
+	case RoundRobin:
 		e.sequence = smooth(e.candidates)
+	case Random:
+		e.lots = lots(e.candidates)
+	case Hash:
+		e.sequence, e.weights = byWeight(e.candidates)
+	case LeastConn, First, Sticky:
 	}
 	return e
 }
@@ -134,7 +143,7 @@ func (e *epoch) free() {
 			gone = append(gone, p)
 		}
 	}
-	e.members, e.peers, e.candidates, e.sequence = nil, nil, nil, nil
+	e.members, e.peers, e.candidates, e.sequence, e.lots = nil, nil, nil, nil, nil
 	t.mu.Unlock()
 	if t.opts.OnGone != nil {
 		for _, p := range gone {

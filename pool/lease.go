@@ -10,6 +10,7 @@ import (
 type Request struct {
 	Slot    int              // the loop that asks, 0 to Options.Slots-1
 	Now     time.Duration    // Since what the caller's clock just said; zero: the clock is read here if it must be
+	Key     Key              // what hash goes by
 	Exclude []netip.AddrPort // peers that the session has tried already
 }
 

@@ -38,12 +38,13 @@ type Peer struct {
 	admin    atomic.Uint32
 	newest   atomic.Uint64 // id of the newest epoch that lists it
 	addr     netip.AddrPort
-	listings int     // epochs that list it and are not freed; guarded by Table.mu
-	_        [8]byte // up to a multiple of the cache line
+	seed     uint64   // of its address, for hash
+	listings int      // epochs that list it and are not freed; guarded by Table.mu
+	_        [16]byte // up to a multiple of the cache line
 }
 
 func newPeer(addr netip.AddrPort, tallies int) *Peer {
-	p := &Peer{addr: addr, tallies: make([]tally, tallies)}
+	p := &Peer{addr: addr, seed: uint64(KeyOf(addr.Addr(), addr.Port())), tallies: make([]tally, tallies)}
 	if tallies == 1 {
 		p.tallies[0].looked.Store(math.MaxInt64) // there are no others to look at
 	}

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Policy is how a table chooses among the peers that it may pick.
@@ -12,26 +13,27 @@ type Policy uint8
 const (
 	LeastConn  Policy = iota // the fewest sessions for its weight
 	RoundRobin               // in turn, smoothly by weight
+	Random                   // the less loaded of two that are drawn by weight
+	First                    // the first by address that has room
+	Sticky                   // the one that has everything, until it is out
+	Hash                     // by the request's key
 )
 
+var policyWords = [...]string{"leastconn", "roundrobin", "random", "first", "sticky", "hash"}
+
 func (p Policy) String() string {
-	switch p {
-	case LeastConn:
-		return "leastconn"
-	case RoundRobin:
-		return "roundrobin"
+	if int(p) < len(policyWords) {
+		return policyWords[p]
 	}
 	return "unknown"
 }
 
 // ParsePolicy reads a policy's word.
 func ParsePolicy(s string) (Policy, error) {
-	for _, p := range []Policy{LeastConn, RoundRobin} {
-		if s == p.String() {
-			return p, nil
-		}
+	if i := slices.Index(policyWords[:], s); i >= 0 {
+		return Policy(i), nil
 	}
-	return 0, fmt.Errorf("balance %q, expected leastconn or roundrobin", s)
+	return 0, fmt.Errorf("balance %q, expected one of %s", s, strings.Join(policyWords[:], ", "))
 }
 
 // The ranks of a candidate at a pick: a lower rank wins outright, whatever the load.
@@ -44,7 +46,7 @@ const (
 
 func (e *epoch) rank(c *candidate, r *asking) int {
 	switch {
-	case len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr), c.tallies[r.tally].full(e.table.opts.MaxConns):
+	case e.excluded(c, r), c.tallies[r.tally].full(e.table.opts.MaxConns):
 		return rankNever
 	case c.peer.ejected(e.table, r.Request):
 		return rankEjected
@@ -52,6 +54,10 @@ func (e *epoch) rank(c *candidate, r *asking) int {
 		return rankUnproven
 	}
 	return rankGood
+}
+
+func (e *epoch) excluded(c *candidate, r *asking) bool {
+	return len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr)
 }
 
 // plain says that every candidate is good, so that none needs to be asked.
@@ -73,8 +79,18 @@ func (e *epoch) pick(r *asking) *candidate {
 	if len(e.candidates) == 0 {
 		return nil
 	}
-	if e.table.opts.Policy == RoundRobin {
+	switch e.table.opts.Policy {
+	case RoundRobin:
 		return e.inTurn(r)
+	case Random:
+		return e.atRandom(r)
+	case First:
+		return e.scan(r, 0)
+	case Sticky:
+		return e.held(r)
+	case Hash:
+		return e.hashed(r)
+	case LeastConn:
 	}
 	return e.leastLoaded(r)
 }

@@ -53,6 +53,7 @@ type Table struct {
 	born      time.Time
 	_         [128]byte // what readers read stays apart from what they write
 	dealer              // roundrobin
+	holder              // sticky
 
 	ejection sync.Mutex // two peers at once must not each be ejected for the other's sake
 

@@ -76,6 +76,7 @@ func (e Endpoint) String() string { return e.Network + "://" + e.Addr.String() }
 type Pool struct {
 	Name            string
 	Balance         string
+	HashKey         string // source, source_port, destination; without another use than balance = "hash"
 	Resolver        string
 	ConnectTimeout  time.Duration
 	ConnectAttempts int

@@ -33,6 +33,7 @@ func defaults() Config {
 		}},
 		Pools: []Pool{{
 			Balance:         "leastconn",
+			HashKey:         "source",
 			Resolver:        "default",
 			ConnectTimeout:  3 * time.Second,
 			ConnectAttempts: 3,

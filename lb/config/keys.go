@@ -72,7 +72,10 @@ var listenerKeys = []key[Listener]{
 
 var poolKeys = []key[Pool]{
 	{name: "balance", read: func(p *Pool, v value) {
-		v.word(&p.Balance, "leastconn roundrobin", "random first sticky least_time hash")
+		v.word(&p.Balance, "leastconn roundrobin random first sticky hash", "least_time")
+	}},
+	{name: "hash_key", read: func(p *Pool, v value) {
+		v.word(&p.HashKey, "source source_port destination", "sni proxy_source")
 	}},
 	{name: "resolver", read: readResolverOf},
 	{name: "connect_timeout", read: func(p *Pool, v value) { v.duration(&p.ConnectTimeout, time.Millisecond, "") }},
@@ -91,7 +94,6 @@ var poolKeys = []key[Pool]{
 	{name: "close_rate"},
 	{name: "connect_rate"},
 	{name: "failback"},
-	{name: "hash_key"},
 	{name: "max_connecting"},
 	{name: "min_up"},
 	{name: "proxy_out"},

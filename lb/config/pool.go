@@ -11,6 +11,9 @@ func readPools(c *Config, v value) {
 		p.Name = name
 		readTable(entries[name], poolKeys, &p)
 		checkWaiting(entries[name], p)
+		if e := entries[name]; e.sound("balance", "hash_key") && p.Balance != "hash" && p.HashKey != defaults().Pools[0].HashKey {
+			e.written("hash_key").fail("found with balance %q, which has no use for it, expected with balance \"hash\"", p.Balance)
+		}
 		c.Pools = append(c.Pools, p)
 	}
 }
