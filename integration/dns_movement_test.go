@@ -34,7 +34,7 @@ func TestDNS1(t *testing.T) {
 		}
 		served[n]++
 	}
-	if served[2] != sessions/2 || served[3] != sessions/2 {
+	if served[2]+served[3] != sessions || served[2] < sessions*45/100 || served[3] < sessions*45/100 {
 		t.Errorf("served: %v", served)
 	}
 	// At 1 s and up to 10 % after each answer; the first interval may be short.
