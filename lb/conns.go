@@ -19,7 +19,6 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 	if f.Limit > 0 {
 		found = found[:min(f.Limit, matched)]
 	}
-	now := time.Now()
 	list = make([]admin.Conn, len(found))
 	var carried []*relay.Session
 	var at []int
@@ -27,7 +26,7 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 		t := c.walk()
 		list[i] = admin.Conn{
 			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.name, Protocol: t.listener.port.proto,
-			Client: t.client.String(), Local: t.local.String(), Age: now.Sub(t.born).Seconds(), Epoch: c.epoch,
+			Client: t.client.String(), Local: t.local.String(), Epoch: c.epoch,
 		}
 		if c.peer.IsValid() {
 			list[i].Peer = c.peer.String()
@@ -45,6 +44,11 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 	}
 	for n, idle := range relay.Idle(carried) {
 		list[at[n]].Idle = idle.Seconds()
+	}
+	now := time.Now()
+	for i, c := range found { // a loop's clock may be a few milliseconds behind the session's birth
+		list[i].Age = now.Sub(c.walk().born).Seconds()
+		list[i].Idle = min(list[i].Idle, list[i].Age)
 	}
 	return list, matched
 }

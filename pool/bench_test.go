@@ -9,12 +9,14 @@ import (
 )
 
 func TestAcquireAllocatesNothing(t *testing.T) {
-	for _, policy := range []Policy{LeastConn, RoundRobin} {
+	for policy := LeastConn; policy <= Hash; policy++ {
 		for _, n := range []int{4, 100} {
 			w := table(t, Options{Slots: 1, Policy: policy, MaxConns: 10})
 			w.apply(t, members(n, 1, 2, 3))
+			key := Key(0)
 			if a := testing.AllocsPerRun(1000, func() {
-				l, _ := w.Acquire(Request{})
+				key++
+				l, _ := w.Acquire(Request{Key: key})
 				l.Release(OutcomeOK)
 			}); a != 0 {
 				t.Errorf("%v with %d peers: %v allocations per lease", policy, n, a)
@@ -27,7 +29,7 @@ func TestAcquireAllocatesNothing(t *testing.T) {
 // leastconn has to look at all of them. A caller has read the clock for purposes of its own; here every 64th lease does, which
 // lets time pass as in between.
 func BenchmarkAcquireRelease(b *testing.B) {
-	for _, policy := range []Policy{LeastConn, RoundRobin} {
+	for _, policy := range []Policy{LeastConn, RoundRobin, Random, Hash} {
 		for _, n := range []int{8, 64} {
 			for _, held := range []int{0, 3} {
 				for _, par := range []int{1, 2, 8} {
@@ -52,7 +54,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 									if i%64 == 0 {
 										now = w.Since(time.Now())
 									}
-									l, _ := w.Acquire(Request{Slot: slot, Now: now})
+									l, _ := w.Acquire(Request{Slot: slot, Now: now, Key: Key(i)})
 									l.Release(OutcomeOK)
 								}
 							})

@@ -23,6 +23,7 @@ type epoch struct {
 	unproven   bool        // one of them is
 	patience   int64       // how long a slot goes by what it last saw of the others, in nanoseconds
 	sequence   []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
+	seeds      []uint64    // hash: of the addresses in sequence
 	weights    int         // hash: how many different ones there are
 	lots       []lot       // random
 
@@ -36,8 +37,7 @@ type candidate struct {
 	peer    *Peer
 	tallies []tally // of the peer
 	weight  int64
-	proven  bool   // no check, or the check has passed
-	seed    uint64 // hash: of its address
+	proven  bool // no check, or the check has passed
 }
 
 // newEpoch builds an epoch. The caller holds t.mu.
@@ -68,7 +68,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		e.heaviest = max(e.heaviest, weight)
 		proven := !t.opts.Checked || h == HealthUp
 		e.unproven = e.unproven || !proven
-		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven, p.seed})
+		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven})
 	}
 	n := len(e.candidates)
 	for slot := range e.refs {
@@ -81,7 +81,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	case Random:
 		e.lots = lots(e.candidates)
 	case Hash:
-		e.sequence, e.weights = byWeight(e.candidates)
+		e.sequence, e.seeds, e.weights = byWeight(e.candidates)
 	case LeastConn, First, Sticky:
 	}
 	return e
@@ -143,7 +143,7 @@ func (e *epoch) free() {
 			gone = append(gone, p)
 		}
 	}
-	e.members, e.peers, e.candidates, e.sequence, e.lots = nil, nil, nil, nil, nil
+	e.members, e.peers, e.candidates, e.sequence, e.seeds, e.lots = nil, nil, nil, nil, nil, nil
 	t.mu.Unlock()
 	if t.opts.OnGone != nil {
 		for _, p := range gone {

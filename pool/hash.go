@@ -37,6 +37,11 @@ func mix(x uint64) uint64 {
 // compared by their numbers, and only the best of each weight by logarithms.
 func (e *epoch) hashed(r *asking) *candidate {
 	plain := e.plain(r)
+	if plain && e.weights == 1 {
+		c := e.winner(r.Key)
+		c.tallies[r.tally].take(0)
+		return c
+	}
 	for {
 		var best, first *candidate // of all weights; of one
 		var bestCost, number uint64
@@ -47,7 +52,7 @@ func (e *epoch) hashed(r *asking) *candidate {
 			if !plain {
 				rank = e.rank(c, r)
 			}
-			if n := mix(uint64(r.Key) ^ c.seed); rank < firstRank || rank == firstRank && rank < rankNever && n > number {
+			if n := mix(uint64(r.Key) ^ e.seeds[at]); rank < firstRank || rank == firstRank && rank < rankNever && n > number {
 				first, firstRank, number = c, rank, n
 			}
 			if at+1 < len(e.sequence) && e.candidates[e.sequence[at+1]].weight == c.weight || first == nil {
@@ -68,6 +73,17 @@ func (e *epoch) hashed(r *asking) *candidate {
 			return best
 		}
 	}
+}
+
+// winner is hashed's choice where every candidate is good and all weigh the same.
+func (e *epoch) winner(key Key) *candidate {
+	best, number := 0, uint64(0)
+	for i, seed := range e.seeds {
+		if n := mix(uint64(key) ^ seed); n > number {
+			best, number = i, n
+		}
+	}
+	return &e.candidates[best] // where all weigh the same, the sequence is theirs
 }
 
 // cheaper compares a/wa with b/wb.
@@ -100,16 +116,18 @@ func logCost(n uint64) uint64 {
 	return uint64(zeros+1)<<places - fraction
 }
 
-// byWeight lists candidates with equal weights side by side, and counts the weights.
-func byWeight(candidates []candidate) (order []uint32, weights int) {
+// byWeight lists candidates with equal weights side by side, with the seeds of their addresses, and counts the weights.
+func byWeight(candidates []candidate) (order []uint32, seeds []uint64, weights int) {
 	order = inOrder(len(candidates))
 	slices.SortStableFunc(order, func(a, b uint32) int { return cmp.Compare(candidates[a].weight, candidates[b].weight) })
+	seeds = make([]uint64, len(order))
 	for i, at := range order {
+		seeds[i] = candidates[at].peer.seed
 		if i == 0 || candidates[at].weight != candidates[order[i-1]].weight {
 			weights++
 		}
 	}
-	return order, weights
+	return order, seeds, weights
 }
 
 func inOrder(n int) []uint32 {

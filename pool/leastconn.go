@@ -88,10 +88,10 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 func (e *epoch) lightest(slot, start int) *candidate {
 	best := &e.candidates[start]
 	bestLoad := best.load(slot)
-	for half := range 2 { // from start to the end, then up to start
+	for half := range 2 { // from the one after start to the end, then up to start
 		candidates := e.candidates[:start]
 		if half == 0 {
-			candidates = e.candidates[start:]
+			candidates = e.candidates[start+1:]
 		}
 		if bestLoad == 1 && best.weight == e.heaviest {
 			break // nothing is less loaded
