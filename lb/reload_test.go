@@ -46,16 +46,10 @@ func (r *rig) reloads(change func(*config.Config), want ...string) {
 	}
 }
 
-func fixedAt(b *backendServer) config.Backend {
-	c := named(b.addr.Addr().String(), b.addr.Port())
-	c.Family = "auto"
-	return c
-}
-
 func TestRU4AnUnchangedReloadChangesNothing(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2", "127.0.0.3")
-	r.pool().Backends = []config.Backend{fixedAt(list[0]), fixedAt(list[1])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr), literal(list[1].addr)}
 	r.pool().Check = fastCheck()
 	r.serve()
 	r.awaitListed("127.0.0.2", "127.0.0.3")
@@ -124,7 +118,7 @@ func TestRU1ReloadsUnderLoadFailNothing(t *testing.T) {
 			case 1:
 				l.Name = fmt.Sprintf("front%d", i)
 			case 2:
-				p.Backends = append(p.Backends, fixedAt(list[2]))
+				p.Backends = append(p.Backends, literal(list[2].addr))
 			case 3:
 				p.Backends = p.Backends[:1]
 			case 4:
@@ -219,7 +213,7 @@ func TestDNS53AReloadWhileDNSIsDead(t *testing.T) {
 func TestRU5WeightsAloneMoveNoSession(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2", "127.0.0.3")
-	r.pool().Backends = []config.Backend{fixedAt(list[0]), fixedAt(list[1])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr), literal(list[1].addr)}
 	r.serve()
 	r.awaitListed("127.0.0.2", "127.0.0.3")
 	var long []*net.TCPConn
@@ -249,7 +243,7 @@ func TestRU5WeightsAloneMoveNoSession(t *testing.T) {
 func TestRU6AReloadIsAllOrNothing(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2")
-	r.pool().Backends = []config.Backend{fixedAt(list[0])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
 	r.serve()
 	addr := r.addr()
 	long := r.dial()
@@ -309,7 +303,7 @@ func TestRU6AReloadIsAllOrNothing(t *testing.T) {
 func TestReloadTheAdminStateOutlivesTheTable(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2", "127.0.0.3")
-	r.pool().Backends = []config.Backend{fixedAt(list[0]), fixedAt(list[1])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr), literal(list[1].addr)}
 	r.serve()
 	r.awaitListed("127.0.0.2", "127.0.0.3")
 	long := r.dial()
@@ -343,7 +337,7 @@ func TestReloadTheAdminStateOutlivesTheTable(t *testing.T) {
 func TestReloadOfACheckForgetsNoHealth(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2", "127.0.0.3")
-	r.pool().Backends = []config.Backend{fixedAt(list[0]), fixedAt(list[1])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr), literal(list[1].addr)}
 	r.pool().Check = fastCheck()
 	r.serve()
 	list[0].ln.Close()
@@ -367,7 +361,7 @@ func TestReloadOfACheckForgetsNoHealth(t *testing.T) {
 func TestRU11ReloadsThatMeetAreOne(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2")
-	r.pool().Backends = []config.Backend{fixedAt(list[0])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
 	r.serve()
 	r.next.Store(r.another(func(c *config.Config) { c.Pools[0].ConnectAttempts = 9 }))
 	var all sync.WaitGroup
@@ -390,7 +384,7 @@ func TestRU11ReloadsThatMeetAreOne(t *testing.T) {
 func TestReloadNamesWhatTakesARestart(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2")
-	r.pool().Backends = []config.Backend{fixedAt(list[0])}
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
 	r.serve()
 	_, err := r.reload(func(c *config.Config) {
 		c.Relay.Loops, c.Log.Format, c.Pools[0].ConnectAttempts = 7, "text", 9
