@@ -108,9 +108,10 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 		l.part()
 		return nil
 	}
-	c := l.conf()
+	c, p := l.conf(), l.pool.conf()
 	s.Options = relay.Options{
-		ConnectTimeout: l.pool.conf().ConnectTimeout, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
+		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,
+		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
 	}
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
 	return s

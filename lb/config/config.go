@@ -61,6 +61,7 @@ type Listener struct {
 	IdleTimeout      time.Duration // of TCP sessions
 	UDPIdleTimeout   time.Duration `key:"idle_timeout"` // of UDP flows; never 0, for they have no other end
 	HalfCloseTimeout time.Duration
+	MaxAge           time.Duration // of TCP sessions
 	Datapath         string
 }
 
@@ -74,22 +75,24 @@ func (e Endpoint) String() string { return e.Network + "://" + e.Addr.String() }
 
 // Pool is what a listener sends to.
 type Pool struct {
-	Name            string
-	Balance         string
-	HashKey         string // source, source_port, destination; without another use than balance = "hash"
-	Resolver        string
-	ConnectTimeout  time.Duration
-	ConnectAttempts int
-	MaxConns        int // per peer; 0 is no limit
-	Queue           int // clients that may wait while every peer is at max_conns; 0 is none
-	QueueTimeout    time.Duration
-	WhenNone        string // refuse, hold
-	HoldTimeout     time.Duration
-	HoldMax         int // clients that may wait for a peer to be there
-	DrainTimeout    time.Duration
-	On              On
-	Backends        []Backend `key:"backend"`
-	Check           *Check    // nil is none
+	Name             string
+	Balance          string
+	HashKey          string // source, source_port, destination; without another use than balance = "hash"
+	Resolver         string
+	ConnectTimeout   time.Duration
+	ConnectAttempts  int
+	ConnectDeadline  time.Duration // for all attempts, and what a client waits for them
+	FirstByteTimeout time.Duration // for a peer that is connected
+	MaxConns         int           // per peer; 0 is no limit
+	Queue            int           // clients that may wait while every peer is at max_conns; 0 is none
+	QueueTimeout     time.Duration
+	WhenNone         string // refuse, hold
+	HoldTimeout      time.Duration
+	HoldMax          int // clients that may wait for a peer to be there
+	DrainTimeout     time.Duration
+	On               On
+	Backends         []Backend `key:"backend"`
+	Check            *Check    // nil is none
 }
 
 // On is the session policy: what happens to sessions, by cause.

@@ -12,7 +12,7 @@ func readListeners(c *Config, v value) {
 		if !readTable(e, listenerKeys, &l) {
 			continue
 		}
-		checkUDPIdle(e, l)
+		checkUDP(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
 			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)
@@ -23,13 +23,18 @@ func readListeners(c *Config, v value) {
 	}
 }
 
-// checkUDPIdle refuses a UDP listener whose flows would never end: nothing else ends them. With TCP beside it, "off" is
-// for TCP, and UDP has its default.
-func checkUDPIdle(v value, l Listener) {
+// checkUDP refuses a UDP listener whose flows would never end: nothing but idle_timeout ends them. With TCP beside it,
+// "off" is for TCP, and UDP has its default.
+func checkUDP(v value, l Listener) {
+	if len(l.Listen) == 0 || slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "udp" }) {
+		return
+	}
 	idle := v.written("idle_timeout")
-	onlyUDP := len(l.Listen) > 0 && !slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "udp" })
-	if off, _ := idle.raw.(string); off == "off" && onlyUDP {
+	if off, _ := idle.raw.(string); off == "off" {
 		idle.unexpected("a duration such as \"1m\": nothing else ends a UDP flow")
+	}
+	if l.MaxAge > 0 {
+		v.written("max_age").fail("found on a listener that is UDP, expected idle_timeout: that ends a UDP flow")
 	}
 }
 

@@ -454,6 +454,7 @@ pool = "b"
 max_conns = "off"
 idle_timeout = "1m30s"
 half_close_timeout = "off"
+max_age = "8h"
 `, new(Flags))
 	if err != nil {
 		t.Fatal(err)
@@ -478,7 +479,7 @@ half_close_timeout = "off"
 	if u.Name != "u" || u.MaxConns != 10000 || u.IdleTimeout != 0 || u.UDPIdleTimeout != time.Minute {
 		t.Errorf("listener: %+v", u)
 	}
-	if l.MaxConns != 0 || l.IdleTimeout != 90*time.Second || l.UDPIdleTimeout != 90*time.Second || l.HalfCloseTimeout != 0 {
+	if l.MaxConns != 0 || l.IdleTimeout != 90*time.Second || l.UDPIdleTimeout != 90*time.Second || l.HalfCloseTimeout != 0 || l.MaxAge != 8*time.Hour {
 		t.Errorf("listener: %+v", l)
 	}
 }

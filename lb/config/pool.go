@@ -11,10 +11,19 @@ func readPools(c *Config, v value) {
 		p.Name = name
 		readTable(entries[name], poolKeys, &p)
 		checkWaiting(entries[name], p)
+		checkConnect(entries[name], p)
 		if e := entries[name]; e.sound("balance", "hash_key") && p.Balance != "hash" && p.HashKey != defaults().Pools[0].HashKey {
 			e.written("hash_key").fail("found with balance %q, which has no use for it, expected with balance \"hash\"", p.Balance)
 		}
 		c.Pools = append(c.Pools, p)
+	}
+}
+
+// checkConnect refuses a deadline that would leave no attempt its time, so that none was ever the peer's failure.
+func checkConnect(v value, p Pool) {
+	if p.ConnectDeadline > 0 && p.ConnectDeadline <= p.ConnectTimeout && v.sound("connect_deadline", "connect_timeout") {
+		deadline := v.written("connect_deadline")
+		deadline.fail("found %s for all attempts, but connect_timeout is %s for one, expected more", deadline.found(), brief(p.ConnectTimeout))
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	QueueTimeout          // every peer was at its limit for queue_timeout
 	Idle                  // nothing moved for idle_timeout
 	HalfCloseTimeout      // one side had finished and the other moved nothing for half_close_timeout
+	MaxAge                // it was as old as max_age allows
+	FirstByteTimeout      // the peer sent nothing for first_byte_timeout after the connect
 	PeerDead              // the peer's check went down
 	PeerRemoved           // the peer left DNS or the config, and the pool closes such sessions
 	Drained               // the peer left, and drain_timeout ran out
@@ -31,7 +33,7 @@ const (
 
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
-	"idle", "half_close_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "admin_killed", "internal",
+	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "admin_killed", "internal",
 }
 
 func (w Word) String() string { return words[w] }

@@ -49,7 +49,7 @@ type carried struct {
 	addr     netip.AddrPort // of the attempt under way
 	err      error          // why the attempt is lost
 	start    time.Duration  // l.now at the accept
-	last     time.Duration  // l.now when something moved
+	last     time.Duration  // l.now when something moved, or the attempt began
 	socket   [2]engine.Socket
 	fd       [2]int32
 	phase    phase
@@ -93,6 +93,10 @@ func (l *loop) connect(slot int32, k *carried) {
 			l.finish(slot, k, w)
 			return
 		}
+		if left, w := l.left(k); w != end.None && left <= 0 {
+			l.finish(slot, k, w)
+			return
+		}
 		addr, w := k.director.Next()
 		if w != end.None {
 			l.finish(slot, k, w)
@@ -101,6 +105,7 @@ func (l *loop) connect(slot int32, k *carried) {
 		if !addr.IsValid() {
 			k.phase = parked
 			l.engine.Watch(k.socket[client])
+			l.rearm(slot, k)
 			return
 		}
 		fd, err := sock.Stream(addr)
@@ -109,12 +114,10 @@ func (l *loop) connect(slot int32, k *carried) {
 			k.director.Failed(err)
 			continue
 		}
-		k.phase, k.addr, k.err = connecting, addr, nil
+		k.phase, k.addr, k.err, k.last = connecting, addr, nil, l.now
 		l.open(slot, k, server, fd)
 		l.engine.Connect(k.socket[server], addr)
-		if s.ConnectTimeout > 0 {
-			l.arm(slot, s.ConnectTimeout)
-		}
+		l.rearm(slot, k)
 		return
 	}
 }
@@ -157,6 +160,7 @@ func (l *loop) connected(slot int32, k *carried, err error) {
 		l.finish(slot, k, w)
 		return
 	}
+	s.reached.Store(int64(max(1, l.now-k.start)))
 	l.rearm(slot, k)
 	l.engine.Receive(k.socket[client])
 	l.engine.Receive(k.socket[server])
@@ -272,42 +276,39 @@ const settled = time.Second
 
 // rearm sets the timer for what is to be done next if nothing moves.
 func (l *loop) rearm(slot int32, k *carried) {
-	left := time.Duration(1<<63 - 1)
-	if limit, _ := l.limit(k); limit > 0 {
-		left = k.last + limit - l.now
-	}
-	if !k.watched {
+	left, w := l.left(k)
+	switch {
+	case k.phase == connecting && k.session.ConnectTimeout > 0:
+		left = min(left, k.last+k.session.ConnectTimeout-l.now)
+	case k.phase == relaying && !k.watched:
 		left = min(left, settled)
-	}
-	if left < 1<<63-1 {
-		l.arm(slot, left)
-	} else {
+	case w == end.None:
 		l.wheel.clear(slot)
+		return
 	}
+	l.arm(slot, left)
 }
 
-// limit is how long the session may stay without a byte now, and the end that follows; 0 is for ever.
-func (l *loop) limit(k *carried) (time.Duration, end.Word) {
-	return k.session.limit(k.half[client].eof || k.half[server].eof)
+// left is how long the session may stay as it is, and the end that follows; with end.None it is for ever.
+func (l *loop) left(k *carried) (time.Duration, end.Word) {
+	return k.session.left(l.now-k.start, l.now-k.last, k.half[client].eof, k.half[server].eof)
 }
 
 // timeout is called when the slot's timer fires. Activity does not touch timers: it may be that much is left.
 func (l *loop) timeout(slot int32, k *carried) {
-	switch k.phase {
-	case connecting:
+	if k.phase == connecting && k.session.ConnectTimeout > 0 && l.now-k.last >= k.session.ConnectTimeout {
 		l.fail(slot, k, os.ErrDeadlineExceeded)
-	case relaying:
-		limit, w := l.limit(k)
-		if limit > 0 && l.now-k.last >= limit {
-			l.cut(slot, k, w)
-			return
-		}
-		if !k.watched {
-			k.watched = true
-			sock.KeepAlive(int(k.fd[server]))
-		}
-		l.rearm(slot, k)
+		return
 	}
+	if left, w := l.left(k); w != end.None && left <= 0 {
+		l.cut(slot, k, w)
+		return
+	}
+	if k.phase == relaying && !k.watched {
+		k.watched = true
+		sock.KeepAlive(int(k.fd[server]))
+	}
+	l.rearm(slot, k)
 }
 
 // cut ends the session for a cause. The first cause wins, whoever has it.

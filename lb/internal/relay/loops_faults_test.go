@@ -131,6 +131,24 @@ func TestTO1SilentPeerTimesOutAndTheNextIsTried(t *testing.T) {
 	})
 }
 
+// TestTO1ConnectDeadlineIsForAllAttempts has one attempt that nobody answers, and then would have others.
+func TestTO1ConnectDeadlineIsForAllAttempts(t *testing.T) {
+	eachEngine(t, func(t *testing.T, c carrier) {
+		front, back := listen(t), listen(t)
+		dialTo(t, front)
+		mute := silent(t)
+		d := &director{addrs: []netip.AddrPort{mute, mute, sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
+		s := &Session{Options: Options{ConnectTimeout: time.Hour, ConnectDeadline: 50 * time.Millisecond}}
+		c.serve(t, front, func() (*Session, Director) { return s, d })
+		if w := <-d.done; w != end.ConnectTimeout {
+			t.Fatalf("end = %v", w)
+		}
+		if len(d.failed) != 1 || sock.Classify(d.failed[0]) != sock.Canceled || len(d.addrs) != 2 {
+			t.Fatalf("failed %v, %d addresses are left", d.failed, len(d.addrs))
+		}
+	})
+}
+
 func TestKillDuringConnectEndsIt(t *testing.T) {
 	eachEngine(t, func(t *testing.T, c carrier) {
 		front := listen(t)

@@ -36,6 +36,9 @@ import (
 // Options hold for one session. A zero duration means that the limit is off.
 type Options struct {
 	ConnectTimeout   time.Duration // for each attempt
+	ConnectDeadline  time.Duration // for all attempts together, and what the session waits for them
+	FirstByteTimeout time.Duration // the peer, once it is reached, has sent nothing
+	MaxAge           time.Duration // of the session, whatever it does
 	IdleTimeout      time.Duration // nothing moved in either direction
 	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
 }
@@ -64,8 +67,9 @@ type Session struct {
 	In  atomic.Int64 // bytes from the client that the peer's socket took
 	Out atomic.Int64 // bytes from the peer that the client's socket took
 
-	born      time.Time    // monotonic origin of last and firstByte
+	born      time.Time    // monotonic origin of last, reached and firstByte
 	last      atomic.Int64 // ns since born: when something moved
+	reached   atomic.Int64 // ns since born: the peer is connected; 0 before
 	firstByte atomic.Int64 // ns since born: the peer's first byte; 0 before
 	finished  atomic.Uint32
 	cause     atomic.Uint32 // the end.Word that cut the session, None while it runs its course
@@ -101,7 +105,9 @@ func (s *Session) Run(client *net.TCPConn, d Director) {
 	s.mu.Lock()
 	s.client, s.cancel, s.resumed = client, cancel, make(chan struct{}, 1)
 	s.mu.Unlock()
+	s.arm()
 	if w := s.connect(ctx, d); w != end.None {
+		s.disarm()
 		sock.Abort(client)
 		d.Done(w)
 		return
@@ -137,6 +143,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 		s.mu.Unlock()
 		s.touch()
 		if d.Connected() {
+			s.reached.Store(max(1, s.last.Load()))
 			return end.None
 		}
 		s.mu.Lock()
@@ -218,13 +225,8 @@ func (s *Session) serverToClient() {
 
 // close closes both sockets as the end asks for and says which end it was.
 func (s *Session) close() end.Word {
-	s.mu.Lock()
-	s.ended = true
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	s.disarm()
 	client, server := s.client, s.server
-	s.mu.Unlock()
 	w := s.word()
 	switch w {
 	case end.None:

@@ -21,8 +21,8 @@ func (s *Session) finish(done uint32) {
 
 // arm sets the timer for the limit that holds now.
 func (s *Session) arm() {
-	limit, _ := s.limit(s.half())
-	if limit == 0 {
+	left, w := s.now()
+	if w == end.None {
 		return
 	}
 	s.mu.Lock()
@@ -30,38 +30,61 @@ func (s *Session) arm() {
 	switch {
 	case s.ended:
 	case s.timer == nil:
-		s.timer = time.AfterFunc(limit, s.expire)
+		s.timer = time.AfterFunc(left, s.expire)
 	default:
-		s.timer.Reset(limit)
+		s.timer.Reset(left)
 	}
 }
 
-// half tells whether one side has finished.
-func (s *Session) half() bool { return s.finished.Load()&(clientDone|serverDone) != 0 }
-
-// limit is how long the session may stay without a byte, and the end that follows; 0 is for ever.
-func (o *Options) limit(half bool) (time.Duration, end.Word) {
-	idle := o.IdleTimeout
-	if half && o.HalfCloseTimeout > 0 && (idle == 0 || o.HalfCloseTimeout < idle) {
-		return o.HalfCloseTimeout, end.HalfCloseTimeout
+// disarm makes sure that no timer is armed from now on.
+func (s *Session) disarm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	if s.timer != nil {
+		s.timer.Stop()
 	}
-	return idle, end.Idle
 }
 
 // expire runs when the timer fires: it ends the session, or sleeps for what is left.
 func (s *Session) expire() {
-	limit, w := s.limit(s.half())
-	if limit == 0 {
-		return
-	}
-	left := limit - (time.Since(s.born) - time.Duration(s.last.Load()))
-	if left <= 0 {
+	left, w := s.now()
+	switch {
+	case w == end.None:
+	case left <= 0:
 		s.Kill(w)
-		return
+	default:
+		s.arm()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.ended {
-		s.timer.Reset(left)
+}
+
+// now is left of a session that no loop carries.
+func (s *Session) now() (time.Duration, end.Word) {
+	age, done := time.Since(s.born), s.finished.Load()
+	return s.left(age, age-time.Duration(s.last.Load()), done&clientDone != 0, done&serverDone != 0)
+}
+
+// left is how long the session may stay as it is, and the end that follows; with end.None it is for ever. It is so old, and
+// nothing has moved for still; each side may have finished.
+func (s *Session) left(age, still time.Duration, clientDone, serverDone bool) (time.Duration, end.Word) {
+	left, word := time.Duration(1<<63-1), end.None
+	within := func(limit, passed time.Duration, w end.Word) {
+		if limit > 0 && limit-passed < left {
+			left, word = limit-passed, w
+		}
 	}
+	within(s.MaxAge, age, end.MaxAge)
+	reached := time.Duration(s.reached.Load())
+	if reached == 0 {
+		within(s.ConnectDeadline, age, end.ConnectTimeout)
+		return left, word
+	}
+	if s.firstByte.Load() == 0 && !serverDone {
+		within(s.FirstByteTimeout, age-reached, end.FirstByteTimeout)
+	}
+	within(s.IdleTimeout, still, end.Idle)
+	if clientDone || serverDone {
+		within(s.HalfCloseTimeout, still, end.HalfCloseTimeout)
+	}
+	return left, word
 }
