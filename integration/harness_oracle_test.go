@@ -122,8 +122,8 @@ func (e *ebb) booksClosed(t *testing.T, m metrics, backends []*backend) {
 			t.Errorf("G3: ebb passed %d in and %d out, the peers got %d and sent %d", in, out, received, sent)
 		}
 	}
-	if got := m.sum("ebb_rejected_total"); got != float64(byEnd["limit"]) {
-		t.Errorf("G4: rejected %v, %d lines with end=limit", m.pick("ebb_rejected_total"), byEnd["limit"])
+	if got := m.sum("ebb_rejected_total"); got != float64(byEnd["limit"]+byEnd["denied"]) {
+		t.Errorf("G4: rejected %v, %d lines with end=limit and %d with end=denied", m.pick("ebb_rejected_total"), byEnd["limit"], byEnd["denied"])
 	}
 	for _, name := range []string{"ebb_rejected_total", "ebb_accept_errors_total", "ebb_udp_dropped_total"} {
 		if bad := m.pick(name, label("reason", "")); len(bad) > 0 {

@@ -44,7 +44,7 @@ var importRules = []importRule{
 		why:   "a server that shares code with the client under test would share its mistakes",
 	},
 	{
-		packages: "lb/internal/...", may: []string{"golang.org/x/sys/...", "golang.org/x/net/...", "lb/internal/..."},
+		packages: "lb/internal/...", may: []string{"github.com/gaissmai/bart", "golang.org/x/sys/...", "golang.org/x/net/...", "lb/internal/..."},
 		never: []string{"pool", "dnswatch", "lb/config"},
 		why:   "the datapath has no opinions",
 	},

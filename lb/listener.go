@@ -3,12 +3,14 @@ package lb
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/gate"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 )
 
@@ -26,14 +28,14 @@ type listener struct {
 	limit  *limit // shared by the addresses of one listener
 	live   *registry
 
-	settings atomic.Pointer[config.Listener]
+	settings atomic.Pointer[settings]
 
 	turn     atomic.Uint64 // of the slots
 	active   atomic.Int64
 	total    atomic.Uint64
 	ended    [end.Count]atomic.Uint64
 	accept   counts[string] // failed accepts
-	rejected counts[string] // refused at a limit
+	rejected counts[string] // refused at a limit or by an access list
 	dropped  counts[string] // datagrams
 
 	joined  atomic.Int64 // sessions that begin, live or end
@@ -42,8 +44,22 @@ type listener struct {
 	gone    chan struct{} // closed when it leaves and its last session has ended
 }
 
+// settings are what the config says of a listener, and what is made of that for all its addresses.
+type settings struct {
+	*config.Listener
+	access *gate.List
+}
+
+// newSettings makes them anew, or takes over from those that were before, which may be nil, what has not changed.
+func newSettings(c *config.Listener, before *settings) *settings {
+	if before != nil && slices.Equal(before.Allow, c.Allow) && slices.Equal(before.Deny, c.Deny) {
+		return &settings{c, before.access}
+	}
+	return &settings{c, gate.NewList(c.Allow, c.Deny)}
+}
+
 // conf is what the config says of it now. A session reads it when it begins.
-func (l *listener) conf() *config.Listener { return l.settings.Load() }
+func (l *listener) conf() *settings { return l.settings.Load() }
 
 // join counts a session in, before anything else is done for it; false means that the listener leaves. Who joins parts.
 //
@@ -76,13 +92,22 @@ func (l *listener) leave() {
 	l.part()
 }
 
-// admit takes a place for a session, unless max_conns are taken. Whoever is admitted departs.
-func (l *listener) admit() bool {
+// refusal says why a client is not let in: the reason as metrics have it, and the word for its end. The zero value is none.
+type refusal struct {
+	reason string
+	word   end.Word
+}
+
+// admit takes a place for a session, unless its client may not come in or max_conns are taken. Whoever is admitted departs.
+func (l *listener) admit(client netip.Addr) refusal {
+	if !l.conf().access.Admits(client) {
+		return refusal{"denied", end.Denied}
+	}
 	if !l.limit.take() {
-		return false
+		return refusal{"max_conns", end.Limit}
 	}
 	l.active.Add(1)
-	return true
+	return refusal{}
 }
 
 func (l *listener) depart() {
@@ -102,9 +127,9 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.waiter = s
 	s.begin()
-	if !l.admit() {
-		l.rejected.add("max_conns")
-		s.finish(end.Limit, 0, 0, 0, netip.AddrPort{})
+	if no := l.admit(client.Addr()); no.word != end.None {
+		l.rejected.add(no.reason)
+		s.finish(no.word, 0, 0, 0, netip.AddrPort{})
 		l.part()
 		return nil
 	}

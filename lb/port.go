@@ -109,12 +109,13 @@ func (p *port) serveLooped(client, local netip.AddrPort, carrier int) (*relay.Se
 	return &s.Session, s
 }
 
-// openFlow admits a new flow; nil drops its datagram.
-func (p *port) openFlow(f *flow.Flow) flow.Director {
-	if s := p.join().welcomeFlow(f); s != nil {
-		return s
+// openFlow admits a new flow; nil drops its datagram, for the reason beside it.
+func (p *port) openFlow(f *flow.Flow) (flow.Director, string) {
+	s, reason := p.join().welcomeFlow(f)
+	if s == nil {
+		return nil, reason
 	}
-	return nil
+	return s, ""
 }
 
 // stop takes no new clients: when it returns, every session is registered. Those that live go on.

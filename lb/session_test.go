@@ -271,16 +271,7 @@ func TestRH15NoPeerIsSaidAtOnce(t *testing.T) {
 }
 
 // turnedAway gives what a client sees whose connection is reset, be it in the middle of its connect; nil if it is served.
-func turnedAway(addr string) error {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	_, err = c.Read(make([]byte, 1))
-	return err
-}
+func turnedAway(addr string) error { return turnedAwayFrom("", addr) }
 
 func TestDeadClosesSessions(t *testing.T) {
 	r := newRig(t)

@@ -40,14 +40,14 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 	var errs []error
 	for i := range conf.Listeners {
 		c := &conf.Listeners[i]
-		bound := newLimit(c.MaxConns)
+		said, bound := newSettings(c, nil), newLimit(c.MaxConns)
 		for _, at := range c.Listen {
 			at, err := openPort(ctx, at, s.loops)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("listener %s: %w", c.Name, err))
 				continue
 			}
-			l := s.newListener(c, at, byName[c.Pool], bound)
+			l := s.newListener(said, at, byName[c.Pool], bound)
 			at.owner.Store(l)
 			g.listeners = append(g.listeners, l)
 		}
@@ -97,7 +97,7 @@ func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
 }
 
 // newListener makes a listener. Its port does not know it yet.
-func (s *Server) newListener(c *config.Listener, at *port, p *livePool, bound *limit) *listener {
+func (s *Server) newListener(c *settings, at *port, p *livePool, bound *limit) *listener {
 	l := &listener{
 		name: c.Name, port: at, pool: p, log: s.log, access: &s.access, slots: s.slots, ids: &s.ids, limit: bound,
 		live: newRegistry(s.slots), gone: make(chan struct{}),

@@ -20,6 +20,7 @@ type transition struct {
 	freshPorts []*port
 	freshPools []*livePool
 	proposals  map[*livePool]*proposal // of pools that stay
+	settings   []*settings             // of listeners, as the config lists them
 }
 
 // prepare makes everything that can fail.
@@ -115,10 +116,10 @@ func (t *transition) pools() error {
 // listeners finds each address its socket, and each socket its listener.
 func (t *transition) listeners(fail func(what string, err error)) {
 	ports := make(map[config.Endpoint]*listener)
-	limits := make(map[string]*limit)
+	before := make(map[string]*listener)
 	for _, l := range t.old.listeners {
 		ports[l.port.wish] = l
-		limits[l.name] = l.limit
+		before[l.name] = l
 	}
 	byName := make(map[string]*livePool)
 	for _, p := range t.next.pools {
@@ -126,10 +127,14 @@ func (t *transition) listeners(fail func(what string, err error)) {
 	}
 	for i := range t.next.conf.Listeners {
 		c := &t.next.conf.Listeners[i]
-		bound := limits[c.Name]
-		if bound == nil {
-			bound = newLimit(c.MaxConns)
+		var said *settings
+		var bound *limit
+		if was := before[c.Name]; was != nil {
+			said, bound = newSettings(c, was.conf()), was.limit
+		} else {
+			said, bound = newSettings(c, nil), newLimit(c.MaxConns)
 		}
+		t.settings = append(t.settings, said)
 		for _, at := range c.Listen {
 			was := ports[at]
 			switch {
@@ -140,11 +145,11 @@ func (t *transition) listeners(fail func(what string, err error)) {
 					continue
 				}
 				t.freshPorts = append(t.freshPorts, p)
-				t.next.listeners = append(t.next.listeners, t.s.newListener(c, p, byName[c.Pool], bound))
+				t.next.listeners = append(t.next.listeners, t.s.newListener(said, p, byName[c.Pool], bound))
 			case was.name == c.Name && was.pool == byName[c.Pool]:
 				t.next.listeners = append(t.next.listeners, was)
 			default:
-				t.next.listeners = append(t.next.listeners, t.s.newListener(c, was.port, byName[c.Pool], bound))
+				t.next.listeners = append(t.next.listeners, t.s.newListener(said, was.port, byName[c.Pool], bound))
 			}
 		}
 	}
@@ -199,13 +204,12 @@ func (t *transition) commit() {
 		}
 	}
 	at := 0
-	for i := range conf.Listeners {
-		c := &conf.Listeners[i]
-		for range c.Listen {
+	for _, said := range t.settings {
+		for range said.Listen {
 			l := t.next.listeners[at]
 			at++
-			l.limit.max.Store(int64(c.MaxConns))
-			l.settings.Store(c)
+			l.limit.max.Store(int64(said.MaxConns))
+			l.settings.Store(said)
 		}
 	}
 	left := slices.DeleteFunc(slices.Clone(t.old.listeners), func(l *listener) bool { return slices.Contains(t.next.listeners, l) })

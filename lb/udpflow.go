@@ -12,14 +12,14 @@ type udpFlow struct {
 	*flow.Flow
 }
 
-// welcomeFlow admits a flow that has joined; nil means that its datagram is dropped.
-func (l *listener) welcomeFlow(f *flow.Flow) *udpFlow {
-	if !l.admit() {
+// welcomeFlow admits a flow that has joined; nil means that its datagram is dropped, for the reason beside it.
+func (l *listener) welcomeFlow(f *flow.Flow) (*udpFlow, string) {
+	if no := l.admit(f.Client.Addr()); no.word != end.None {
 		l.part()
-		return nil
+		return nil, no.reason
 	}
 	f.IdleTimeout = l.conf().UDPIdleTimeout
-	return &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
+	return &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}, ""
 }
 
 func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }

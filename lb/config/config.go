@@ -63,6 +63,7 @@ type Listener struct {
 	HalfCloseTimeout time.Duration
 	MaxAge           time.Duration // of TCP sessions
 	Datapath         string
+	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
 }
 
 // Endpoint is an address to listen on.

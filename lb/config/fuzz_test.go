@@ -31,7 +31,7 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
-		checkProblems(t, err, regexp.MustCompile(`^f:[1-9][0-9]*: [^\n]+: [^\n]+$`))
+		checkProblems(t, err, regexp.MustCompile(`^(f|/[^:]+):[1-9][0-9]*: [^\n]+: [^\n]+$`))
 	})
 }
 
@@ -84,24 +84,24 @@ func invalid(c *Config) (problems []string) {
 	rule(c.Admin.Listen != "", "admin")
 	for _, r := range c.Resolvers {
 		resolvers[r.Name] = true
-		rule(len(r.Servers) > 0 && r.Strategy == "failover" && r.Attempts > 0 && r.EDNSSize >= 512, "resolver")
+		rule(len(r.Servers) > 0 && word(r.Strategy, "failover rotate race") && r.Attempts > 0 && r.EDNSSize >= 512, "resolver")
 		rule(r.AttemptTimeout > 0 && r.AttemptTimeout <= r.Deadline, "resolver's deadline")
 	}
 	for _, p := range c.Pools {
 		pools[p.Name] = true
-		rule(isName(p.Name) && resolvers[p.Resolver] && word(p.Balance, "leastconn roundrobin"), "pool")
+		rule(isName(p.Name) && resolvers[p.Resolver] && word(p.Balance, "leastconn roundrobin random first sticky hash"), "pool")
 		rule(p.ConnectTimeout > 0 && p.ConnectAttempts > 0 && p.MaxConns >= 0 && p.DrainTimeout >= 0, "pool's numbers")
 		rule(word(p.On.Dead, "close keep") && word(p.On.Removed, "drain close keep"), "on")
 		rule(len(p.Backends) > 0, "backends")
 		for _, b := range p.Backends {
-			rule(hostProblem(b.Host) == "" && b.Port >= 1 && b.Port <= 65535 && b.Weight >= 0 && b.Weight <= 65535 && b.Tier == 0, "backend")
-			rule(b.Type == "addr" && word(b.Family, "auto ipv4 ipv6 both prefer_ipv4 prefer_ipv6"), "backend's words")
+			rule(hostProblem(b.Host) == "" && (b.Type == "srv" || b.Port >= 1 && b.Port <= 65535) && b.Weight >= 0 && b.Weight <= 65535 && b.Tier >= 0 && b.Tier <= 65535, "backend")
+			rule(word(b.Type, "addr srv") && word(b.Family, "auto ipv4 ipv6 both prefer_ipv4 prefer_ipv6"), "backend's words")
 			rule(b.MinRefresh > 0 && b.MinRefresh <= b.MaxRefresh && b.Refresh >= 0, "backend's refresh")
 			rule(word(b.OnEmpty, "hold keep remove") && word(b.OnError, "keep remove"), "backend's policy")
 			rule(b.EmptyHold >= 0 && b.MaxStale >= 0 && b.AbsentHold >= 0, "backend's holds")
 		}
 		if k := p.Check; k != nil {
-			rule(k.Kind == "tcp" && k.Interval > 0 && k.Timeout > 0 && k.FastInterval > 0 && k.FastInterval <= k.Interval && k.Fall > 0 && k.Rise > 0, "check")
+			rule(word(k.Kind, checkKinds) && k.Interval > 0 && k.Timeout > 0 && k.FastInterval > 0 && k.FastInterval <= k.Interval && k.Fall > 0 && k.Rise > 0, "check")
 		}
 	}
 	rule(len(c.Listeners) > 0, "no listeners")

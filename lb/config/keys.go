@@ -63,9 +63,9 @@ var listenerKeys = []key[Listener]{
 	{name: "half_close_timeout", read: func(l *Listener, v value) { v.duration(&l.HalfCloseTimeout, time.Millisecond, "off") }},
 	{name: "max_age", read: func(l *Listener, v value) { v.duration(&l.MaxAge, time.Millisecond, "off") }},
 	{name: "datapath", read: func(l *Listener, v value) { v.word(&l.Datapath, "relay", "kernel") }},
+	{name: "allow", read: func(l *Listener, v value) { l.Allow = readAccess(v) }},
+	{name: "deny", read: func(l *Listener, v value) { l.Deny = readAccess(v) }},
 	{name: "accept_rate"},
-	{name: "allow"},
-	{name: "deny"},
 	{name: "preread_timeout"},
 	{name: "proxy_in"},
 }

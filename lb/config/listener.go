@@ -13,6 +13,7 @@ func readListeners(c *Config, v value) {
 			continue
 		}
 		checkUDP(e, l)
+		checkAccess(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
 			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)

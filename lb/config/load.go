@@ -88,7 +88,7 @@ func Parse(file, text string, flags *Flags) (*Config, error) {
 	}
 	c := read(root)
 	for _, p := range src.problems {
-		if !broken[p.Line] || p.File == "" {
+		if !broken[p.Line] || p.File != file {
 			syntax = append(syntax, p)
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	Drained               // the peer left, and drain_timeout ran out
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
 	Limit                 // a limit on sessions refused it
+	Denied                // the listener's access list refused its client
 	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
 	AdminKilled           // somebody who operates ebb ended it
 	Internal              // our own fault or this host's lack of resources
@@ -33,7 +34,8 @@ const (
 
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
-	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "no_source_port", "admin_killed", "internal",
+	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "denied",
+	"no_source_port", "admin_killed", "internal",
 }
 
 func (w Word) String() string { return words[w] }

@@ -73,17 +73,18 @@ type key struct{ client, local netip.AddrPort }
 // Table holds the flows of one listening socket.
 type Table struct {
 	conn    *sock.PacketConn
-	open    func(*Flow) Director
+	open    func(*Flow) (Director, string)
 	dropped func(reason string)
+	spare   *Flow // one that was refused
 	serving sync.WaitGroup
 
 	mu    sync.Mutex
 	flows map[key]*Flow
 }
 
-// NewTable takes ownership of conn. open is asked for the director of each new flow; nil refuses it. dropped is told the
-// reason for every datagram that was not passed on.
-func NewTable(conn *sock.PacketConn, open func(*Flow) Director, dropped func(reason string)) *Table {
+// NewTable takes ownership of conn. open is asked for the director of each new flow; nil refuses it for
+// the reason beside it, and then does not keep the flow. dropped is told the reason for every datagram that was not passed on.
+func NewTable(conn *sock.PacketConn, open func(*Flow) (Director, string), dropped func(reason string)) *Table {
 	return &Table{conn: conn, open: open, dropped: dropped, flows: make(map[key]*Flow)}
 }
 
@@ -160,9 +161,15 @@ func (t *Table) find(k key) *Flow {
 
 // start makes a flow; nil means that the datagram is dropped, and counted.
 func (t *Table) start(k key) *Flow {
-	f := &Flow{Client: k.client, Local: k.local, table: t, born: time.Now(), gone: make(chan struct{})}
-	if f.director = t.open(f); f.director == nil {
-		t.dropped("limit")
+	f := t.spare
+	if t.spare = nil; f == nil {
+		f = &Flow{table: t, gone: make(chan struct{})}
+	}
+	f.Client, f.Local, f.born = k.client, k.local, time.Now()
+	var reason string
+	if f.director, reason = t.open(f); f.director == nil {
+		t.spare = f // a flood of them costs no memory
+		t.dropped(reason)
 		return nil
 	}
 	for f.server == nil {

@@ -46,15 +46,15 @@ type director struct {
 	ended     []end.Word
 }
 
-func (r *rig) open(f *Flow) Director {
+func (r *rig) open(f *Flow) (Director, string) {
 	if r.refuse.Load() {
-		return nil
+		return nil, "no"
 	}
 	d := &director{rig: r, flow: f}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flows = append(r.flows, d)
-	return d
+	return d, ""
 }
 
 func (d *director) Next() (netip.AddrPort, end.Word) {
@@ -104,7 +104,7 @@ func newRig(t *testing.T, listen netip.AddrPort, idle time.Duration, peers ...ne
 		t.Fatal(err)
 	}
 	r := &rig{t: t, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
-	r.table = NewTable(conn, func(f *Flow) Director { f.IdleTimeout = idle; return r.open(f) }, func(reason string) {
+	r.table = NewTable(conn, func(f *Flow) (Director, string) { f.IdleTimeout = idle; return r.open(f) }, func(reason string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.dropped = append(r.dropped, reason)
@@ -395,7 +395,7 @@ func TestRefusedFlowIsDroppedWithAReason(t *testing.T) {
 	r := newRig(t, localhost, time.Minute, peer.addr)
 	r.refuse.Store(true)
 	c.send(r.addr, []byte("no"))
-	r.await("the drop", func() bool { return slices.Equal(r.drops(), []string{"limit"}) })
+	r.await("the drop", func() bool { return slices.Equal(r.drops(), []string{"no"}) })
 	r.refuse.Store(false)
 	c.send(r.addr, []byte("yes"))
 	peer.recv([]byte("yes"))
