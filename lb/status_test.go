@@ -131,9 +131,12 @@ func TestMetricsOfOneLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.awaitEnds(1)
-	eventually(t, "the books", func() bool { return r.server.running().active() == 1 })
-	m := r.series()
 	greeted := len(list[1].addr.String()) + 1
+	eventually(t, "the books", func() bool { // what a client has read is counted after that
+		in, out := r.server.running().listeners[0].live.bytes()
+		return r.server.running().active() == 1 && in == 5 && out == int64(5+2*greeted)
+	})
+	m := r.series()
 	refused := fmt.Sprintf("127.0.0.2:%d", port)
 	for series, want := range map[string]string{
 		`ebb_sessions_active{listener="front",pool="db"}`:                                          "1",
