@@ -24,7 +24,7 @@ type livePool struct {
 	hub     *check.Hub
 	connect prometheus.Observer
 	first   prometheus.Observer
-	kill    func(w end.Word, addr netip.AddrPort) int // cuts the sessions of this pool on one peer
+	on      func(addr netip.AddrPort) []live // the sessions of this pool on one peer
 
 	settings atomic.Pointer[config.Pool]
 	queue    queue
@@ -33,9 +33,9 @@ type livePool struct {
 
 	mu     sync.Mutex
 	checks map[netip.AddrPort]*peerCheck
-	drains map[netip.AddrPort]*drain // removed and drained peers under drain_timeout
-	had    bool                      // there was a peer to offer, as last logged
-	tier   int                       // that serves, as last logged
+	fates  fates
+	had    bool // there was a peer to offer, as last logged
+	tier   int  // that serves, as last logged
 	closed bool
 }
 
@@ -47,9 +47,6 @@ type peerCheck struct {
 	blind bool // it cannot be tried here
 }
 
-// drain is the time that is left to the sessions of one removed or drained peer.
-type drain struct{ timer *time.Timer }
-
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
 type peerCount struct{ ended [end.Count]atomic.Uint64 }
 
@@ -60,8 +57,9 @@ func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Recl
 	}
 	p := &livePool{
 		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
-		checks: make(map[netip.AddrPort]*peerCheck), drains: make(map[netip.AddrPort]*drain),
+		checks: make(map[netip.AddrPort]*peerCheck),
 	}
+	p.fates.of = make(map[netip.AddrPort]*fate)
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
@@ -92,25 +90,14 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 		"added", addrs(diff.Added), "removed", addrs(diff.Removed), "reweighted", addrs(diff.Reweighted))
 	p.mu.Lock()
 	for _, addr := range diff.Added {
-		if p.adminPolicy(p.table.Admin(addr)) != "drain" {
-			p.stopDrainLocked(addr)
-		}
 		p.watchLocked(addr)
+		p.decideLocked(addr)
 	}
-	var cut []netip.AddrPort
 	for _, addr := range diff.Removed {
-		switch p.conf().On.Removed {
-		case "close":
-			cut = append(cut, addr)
-		case "drain":
-			p.startDrainLocked(addr)
-		}
+		p.decideLocked(addr)
 	}
 	p.tellLocked()
 	p.mu.Unlock()
-	for _, addr := range cut {
-		p.cut(end.PeerRemoved, addr)
-	}
 }
 
 // tellLocked follows every epoch: it serves who waits, and says when the last peer to offer is lost, when there is one again,
@@ -131,70 +118,6 @@ func (p *livePool) tellLocked() {
 		p.log.Info("peers to offer", "peers", n)
 	}
 	p.had = n > 0
-}
-
-// cut closes the sessions on a peer, those on old epochs included.
-func (p *livePool) cut(w end.Word, addr netip.AddrPort) {
-	if n := p.kill(w, addr); n > 0 {
-		p.log.Info("sessions closed", "peer", addr.String(), "end", w.String(), "sessions", n)
-	}
-}
-
-// unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not.
-func (p *livePool) unwanted(peer *pool.Peer) end.Word {
-	if p.conf().On.Dead == "close" && peer.Health() == pool.HealthDown {
-		return end.PeerDead
-	}
-	if w := p.closedBy(p.adminPolicy(peer.Admin()), end.AdminKilled, peer.Addr()); w != end.None || p.table.Lists(peer) {
-		return w
-	}
-	return p.closedBy(p.conf().On.Removed, end.PeerRemoved, peer.Addr())
-}
-
-// closedBy says whether a word of the session policy has closed the sessions of a peer: at once, which is closed, or when
-// their time was over.
-func (p *livePool) closedBy(policy string, closed end.Word, addr netip.AddrPort) end.Word {
-	switch policy {
-	case "close":
-		return closed
-	case "drain":
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.conf().DrainTimeout > 0 && p.drains[addr] == nil {
-			return end.Drained
-		}
-	}
-	return end.None
-}
-
-// startDrainLocked gives the sessions of a peer drain_timeout, if there is one. A time that runs already goes on.
-func (p *livePool) startDrainLocked(addr netip.AddrPort) {
-	if p.conf().DrainTimeout == 0 || p.closed || p.drains[addr] != nil {
-		return
-	}
-	d := new(drain)
-	d.timer = time.AfterFunc(p.conf().DrainTimeout, func() { p.drained(addr, d) })
-	p.drains[addr] = d
-}
-
-func (p *livePool) stopDrainLocked(addr netip.AddrPort) {
-	if d := p.drains[addr]; d != nil {
-		d.timer.Stop()
-		delete(p.drains, addr)
-	}
-}
-
-// drained ends what is left on a removed or drained peer when drain_timeout runs out.
-func (p *livePool) drained(addr netip.AddrPort, d *drain) {
-	p.mu.Lock()
-	due := p.drains[addr] == d // not if the peer came back meanwhile
-	if due {
-		delete(p.drains, addr)
-	}
-	p.mu.Unlock()
-	if due {
-		p.cut(end.Drained, addr)
-	}
 }
 
 // watchLocked starts the check of an address that has none.
@@ -236,15 +159,12 @@ func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	p.table.SetHealth(addr, health)
 	p.log.Info("peer "+word, "peer", addr.String(), "reason", s.Last.Reason, "detail", s.Last.Detail, "latency", s.Last.Latency)
 	p.mu.Lock()
+	p.decideLocked(addr)
 	p.tellLocked()
 	p.mu.Unlock()
-	if s.Up {
-		return
+	if !s.Up {
+		p.members.hasten()
 	}
-	if p.conf().On.Dead == "close" {
-		p.cut(end.PeerDead, addr)
-	}
-	p.members.hasten()
 }
 
 func (p *livePool) isPassing(addr netip.AddrPort) bool {
@@ -288,9 +208,9 @@ func (p *livePool) gone(peer *pool.Peer) {
 	if again {
 		p.watchLocked(addr)
 	} else {
-		p.stopDrainLocked(addr)
 		p.counts.Delete(addr)
 	}
+	p.decideLocked(addr)
 	closed := p.closed
 	p.mu.Unlock()
 	if c != nil {
@@ -316,10 +236,11 @@ func (p *livePool) close() {
 	p.closed = true
 	checks := p.checks
 	p.checks = make(map[netip.AddrPort]*peerCheck)
-	for addr := range p.drains {
-		p.stopDrainLocked(addr)
+	for addr := range p.fates.of {
+		p.decideLocked(addr)
 	}
 	p.mu.Unlock()
+	p.fates.work.Wait()
 	for _, c := range checks {
 		c.watch.Close()
 	}

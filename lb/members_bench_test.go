@@ -10,7 +10,6 @@ import (
 	"github.com/ebb-lb/ebb/dnswatch"
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/config"
-	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -25,7 +24,7 @@ func BenchmarkChangeOf1000Addresses(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer p.close()
-	p.kill = func(end.Word, netip.AddrPort) int { return 0 }
+	p.on = func(netip.AddrPort) []live { return nil }
 	p.members.prepare(false)
 	var answers [2]dnswatch.Answer
 	for i := range answers {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/check"
-	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -85,7 +84,7 @@ func (p *livePool) unknownPeer(peer string) error {
 
 // order changes what was said of a peer and lets follow what follows.
 func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err error) {
-	p.mu.Lock() // over all: whoever finds that the peer drains also finds its timer
+	p.mu.Lock() // over all: whoever finds what was said also finds what follows
 	var c pool.Change
 	state := map[string]pool.Admin{"drain": pool.AdminDrain, "maint": pool.AdminMaint, "ready": pool.AdminReady}[o.Word]
 	if o.Word == "weight" {
@@ -99,14 +98,13 @@ func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err 
 	}
 	attrs := []any{"peer", addr.String(), "reason", "admin", "epoch", c.Epoch}
 	var ended *check.Watch
-	cut := false
 	if o.Word == "weight" {
 		if o.Weight != admin.NoWeight {
 			attrs = append(attrs, "weight", o.Weight)
 		}
 	} else {
 		ended = p.watchAsToldLocked(addr, state)
-		cut = p.drainAsToldLocked(addr, state, c.Listed)
+		p.decideLocked(addr)
 	}
 	p.log.Info("peer "+o.Word, attrs...)
 	p.tellLocked()
@@ -114,22 +112,7 @@ func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err 
 	if ended != nil {
 		ended.Close()
 	}
-	if cut {
-		p.cut(end.AdminKilled, addr)
-	}
 	return true, nil
-}
-
-// drainAsToldLocked begins or ends the time that is left to the sessions on a peer. It is true if they have none.
-func (p *livePool) drainAsToldLocked(addr netip.AddrPort, a pool.Admin, listed bool) (cut bool) {
-	policy := p.adminPolicy(a)
-	switch {
-	case policy == "drain":
-		p.startDrainLocked(addr)
-	case listed: // else what holds for a removed peer goes on
-		p.stopDrainLocked(addr)
-	}
-	return policy == "close"
 }
 
 // watchAsToldLocked ends the check of a peer under maintenance, or begins that of another. The caller closes what it returns
@@ -154,15 +137,4 @@ func (p *livePool) takenOut() (n int) {
 		}
 	}
 	return n
-}
-
-// adminPolicy is the word of the session policy for what was said of a peer; "" if nothing was.
-func (p *livePool) adminPolicy(a pool.Admin) string {
-	switch a {
-	case pool.AdminDrain:
-		return p.conf().On.AdminDrain
-	case pool.AdminMaint:
-		return p.conf().On.AdminMaint
-	}
-	return ""
 }

@@ -42,8 +42,8 @@ func (r *registry) enter(slot int, s live) {
 	sh.mu.Unlock()
 }
 
-// settle notes which peer a session is on, unless wanted says no. Who ends a peer makes wanted false first and then calls
-// killPeer: so either that finds the session, or the session is turned away here.
+// settle notes which peer a session is on, unless wanted says no. Who ends a peer makes wanted false first and then asks who is
+// on it: so either that finds the session, or the session is turned away here.
 func (r *registry) settle(slot int, s live, peer netip.AddrPort, wanted func() bool) bool {
 	sh := &r.shards[slot]
 	sh.mu.Lock()
@@ -105,33 +105,34 @@ func (r *registry) each(visit func(settled)) {
 	}
 }
 
-// killPeer cuts the sessions that are settled on a peer and says how many.
-func (r *registry) killPeer(w end.Word, peer netip.AddrPort) int {
-	return r.kill(w, func(a netip.AddrPort) bool { return a == peer })
-}
-
-// killAll cuts every session, also those that are still connecting.
-func (r *registry) killAll(w end.Word) int {
-	return r.kill(w, func(netip.AddrPort) bool { return true })
-}
-
-// kill cuts outside the locks: a session that ends wants them.
-func (r *registry) kill(w end.Word, match func(peer netip.AddrPort) bool) int {
-	n := 0
+// on gives the sessions that are settled on a peer.
+func (r *registry) on(peer netip.AddrPort) (list []live) {
 	for i := range r.shards {
-		sh := &r.shards[i]
-		var cut []live
-		sh.mu.Lock()
-		for s, peer := range sh.live {
-			if match(peer) {
-				cut = append(cut, s)
-			}
-		}
-		sh.mu.Unlock()
-		for _, s := range cut {
+		list = r.shards[i].find(list, func(a netip.AddrPort) bool { return a == peer })
+	}
+	return list
+}
+
+// killAll cuts every session, also those that are still connecting, and says how many. It cuts outside the locks: a session
+// that ends wants them.
+func (r *registry) killAll(w end.Word) (n int) {
+	for i := range r.shards {
+		for _, s := range r.shards[i].find(nil, func(netip.AddrPort) bool { return true }) {
 			s.Kill(w)
+			n++
 		}
-		n += len(cut)
 	}
 	return n
+}
+
+// find adds to a list the sessions whose peer matches.
+func (sh *shard) find(list []live, match func(peer netip.AddrPort) bool) []live {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for s, peer := range sh.live {
+		if match(peer) {
+			list = append(list, s)
+		}
+	}
+	return list
 }

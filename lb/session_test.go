@@ -146,11 +146,11 @@ func TestReturnEndsTheDrain(t *testing.T) {
 	r, c := onOld(t, func(p *config.Pool) { p.DrainTimeout = time.Minute })
 	p := r.server.running().pools[0]
 	addr := netip.MustParseAddrPort(r.status().Peers[0].Addr)
-	begun := func() (d *drain) {
+	begun := func() (d *fate) {
 		eventually(t, "a drain", func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			d = p.drains[addr]
+			d = p.fates.of[addr]
 			return d != nil
 		})
 		return d
@@ -160,17 +160,17 @@ func TestReturnEndsTheDrain(t *testing.T) {
 	eventually(t, "the drain to be over", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.drains[addr] == nil
+		return p.fates.of[addr] == nil
 	})
 	r.dns.SetA("db.test", 0, "127.0.0.3")
 	r.awaitListed("127.0.0.3")
 	second := begun()
-	p.drained(addr, first) // its timer may have fired just before it was stopped
+	p.overdue(addr, first) // its timer may have fired just before it was stopped
 	fmt.Fprintln(c, "x")
 	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
 		t.Errorf("the second drain's session was cut by the first: %v", err)
 	}
-	p.drained(addr, second)
+	p.overdue(addr, second)
 	if ends := r.awaitEnds(1); ends[0] != "drained" {
 		t.Errorf("end: %v", ends)
 	}
@@ -258,12 +258,14 @@ func TestRH15NoPeerIsSaidAtOnce(t *testing.T) {
 	if ok, why := r.server.Ready(); ok || !strings.Contains(why[0], "pool db has no peer to offer") {
 		t.Errorf("ready %v: %q", ok, why)
 	}
+	eventually(t, "it is said that no peer is left", func() bool { return len(r.logs.find("no peer left")) > 0 })
 	if n := len(r.logs.find("no peer left")); n != 1 {
 		t.Errorf("said %d times that no peer is left", n)
 	}
 	serveBackend(t, "127.0.0.2", port)
 	eventually(t, "the peer to be up", func() bool { return r.status().Peers[0].State == "up" })
 	r.ask()
+	eventually(t, "it is said that there are peers", func() bool { return len(r.logs.find("peers to offer")) > 1 })
 	if n := len(r.logs.find("peers to offer")); n != 2 { // at the start, and now
 		t.Errorf("said %d times that there are peers", n)
 	}
@@ -384,7 +386,13 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 		take      func(*rig, netip.AddrPort)
 		policy    config.On
 	}{
-		{"dead", "peer_dead", func(r *rig, a netip.AddrPort) { r.server.running().pools[0].table.SetHealth(a, pool.HealthDown) }, config.On{Dead: "close", Removed: "keep"}},
+		{"dead", "peer_dead", func(r *rig, a netip.AddrPort) {
+			p := r.server.running().pools[0]
+			p.table.SetHealth(a, pool.HealthDown)
+			p.mu.Lock()
+			p.decideLocked(a)
+			p.mu.Unlock()
+		}, config.On{Dead: "close", Removed: "keep"}},
 		{"removed", "peer_removed", func(r *rig, a netip.AddrPort) {
 			r.dns.SetA("db.test", 0, "127.0.0.3")
 			r.awaitListed("127.0.0.3")
@@ -406,7 +414,10 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 				first, _ = s.Next()
 			}
 			tc.take(r, first)
-			r.server.running().pools[0].cut(end.Internal, first) // what follows a peer's end: it must not find the session
+			eventually(t, "its fate", func() bool { return r.server.running().pools[0].fates.n.Load() == 1 })
+			if n := len(l.live.on(first)); n != 0 {
+				t.Fatalf("what follows a peer's end finds %d sessions", n)
+			}
 			if s.Connected() {
 				t.Fatal("the session stays on a peer that is gone")
 			}

@@ -69,24 +69,23 @@ func (s *Server) abandon() {
 
 // release ends what sessions need no more: names, checks, tables.
 func (s *Server) release() {
-	if s.loops != nil {
-		s.loops.Close()
-	}
 	for _, p := range s.running().everyPool() {
 		p.close()
+	}
+	if s.loops != nil { // after the pools, which may be about to cut a session
+		s.loops.Close()
 	}
 	s.hub.Close()
 	s.watcher.Close()
 	s.reclaimer.Close()
 }
 
-// killPeer cuts a pool's sessions on one address, those on old epochs included.
-func (s *Server) killPeer(p *livePool, w end.Word, addr netip.AddrPort) int {
-	n := 0
+// on gives a pool's sessions on one address, those on old epochs included.
+func (s *Server) on(p *livePool, addr netip.AddrPort) (list []live) {
 	for _, l := range s.running().everyListener() {
 		if l.pool == p {
-			n += l.live.killPeer(w, addr)
+			list = append(list, l.live.on(addr)...)
 		}
 	}
-	return n
+	return list
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
-	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/pool"
 )
@@ -92,7 +91,7 @@ func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
 	}
 	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
 	p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
-	p.kill = func(w end.Word, addr netip.AddrPort) int { return s.killPeer(p, w, addr) }
+	p.on = func(addr netip.AddrPort) []live { return s.on(p, addr) }
 	return p, nil
 }
 

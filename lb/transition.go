@@ -298,9 +298,16 @@ func (s *Server) forget(gone *listener) {
 }
 
 // adopt gives a pool that keeps its table another config. A check that is asked for differently begins anew; until its
-// first word the last one counts.
+// first word the last one counts. A session policy holds for the peers that are leaving, too.
 func (p *livePool) adopt(c config.Pool) {
 	was := p.settings.Swap(&c)
+	p.mu.Lock()
+	if was.On != c.On || was.DrainTimeout != c.DrainTimeout {
+		for _, peer := range p.table.Status().Peers {
+			p.decideLocked(peer.Addr)
+		}
+	}
+	p.mu.Unlock()
 	if c.Check == nil || len(config.Changed(*was.Check, *c.Check)) == 0 {
 		return
 	}

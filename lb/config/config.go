@@ -91,6 +91,7 @@ type Pool struct {
 	HoldTimeout      time.Duration
 	HoldMax          int // clients that may wait for a peer to be there
 	DrainTimeout     time.Duration
+	CloseRate        int // sessions closed per second, where it is not urgent; 0 is all at once
 	On               On
 	Backends         []Backend `key:"backend"`
 	Check            *Check    // nil is none
@@ -98,10 +99,10 @@ type Pool struct {
 
 // On is the session policy: what happens to sessions, by cause.
 type On struct {
-	Dead       string // close, keep
-	Removed    string // drain, close, keep
-	AdminDrain string // drain, close, keep
-	AdminMaint string // close, drain, keep
+	Dead       string // each: keep, drain, close
+	Removed    string
+	AdminDrain string
+	AdminMaint string
 }
 
 // Backend is a literal address or a DNS name.

@@ -47,6 +47,7 @@ func defaults() Config {
 			HoldTimeout:      30 * time.Second,
 			HoldMax:          1000,
 			DrainTimeout:     0,
+			CloseRate:        500,
 			On:               On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			Backends: []Backend{{
 				Type:         "addr",

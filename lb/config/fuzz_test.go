@@ -91,7 +91,7 @@ func invalid(c *Config) (problems []string) {
 		pools[p.Name] = true
 		rule(isName(p.Name) && resolvers[p.Resolver] && word(p.Balance, "leastconn roundrobin random first sticky hash"), "pool")
 		rule(p.ConnectTimeout > 0 && p.ConnectAttempts > 0 && p.MaxConns >= 0 && p.DrainTimeout >= 0, "pool's numbers")
-		rule(word(p.On.Dead, "close keep") && word(p.On.Removed, "drain close keep"), "on")
+		rule(word(p.On.Dead, onWords) && word(p.On.Removed, onWords), "on")
 		rule(len(p.Backends) > 0, "backends")
 		for _, b := range p.Backends {
 			rule(hostProblem(b.Host) == "" && (b.Type == "srv" || b.Port >= 1 && b.Port <= 65535) && b.Weight >= 0 && b.Weight <= 65535 && b.Tier >= 0 && b.Tier <= 65535, "backend")

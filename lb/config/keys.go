@@ -89,11 +89,11 @@ var poolKeys = []key[Pool]{
 	{name: "hold_timeout", read: func(p *Pool, v value) { v.duration(&p.HoldTimeout, time.Millisecond, "") }},
 	{name: "hold_max", read: func(p *Pool, v value) { v.int(&p.HoldMax, 1, maxConns, "") }},
 	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
+	{name: "close_rate", read: func(p *Pool, v value) { v.int(&p.CloseRate, 1, maxConns, "off") }},
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
 	{name: "check", read: readCheck},
 	{name: "bounded"},
-	{name: "close_rate"},
 	{name: "connect_rate"},
 	{name: "failback"},
 	{name: "max_connecting"},
@@ -103,11 +103,13 @@ var poolKeys = []key[Pool]{
 	{name: "slow_start"},
 }
 
+const onWords = "keep drain close"
+
 var onKeys = []key[On]{
-	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, "close keep", "drain quiet") }},
-	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, "drain close keep", "quiet") }},
-	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, "drain close keep", "quiet") }},
-	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, "close drain keep", "quiet") }},
+	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, onWords, "quiet") }},
+	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, onWords, "quiet") }},
+	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, onWords, "quiet") }},
+	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, onWords, "quiet") }},
 	{name: "degraded"},
 	{name: "failback"},
 	{name: "role_lost"},

@@ -1,0 +1,175 @@
+package lb
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
+)
+
+// endsAs fails unless a session ends with FIN and, as the only one, with the word.
+func (r *rig) endsAs(c io.Reader, word string) {
+	r.t.Helper()
+	if _, err := io.ReadAll(c); err != nil {
+		r.t.Errorf("the client sees %v, want an end", err)
+	}
+	if ends := r.awaitEnds(1); len(ends) != 1 || ends[0] != word {
+		r.t.Errorf("ends: %v, want %s", ends, word)
+	}
+}
+
+func (r *rig) fate(peer string) *fate {
+	p := r.server.running().pools[0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for addr, f := range p.fates.of {
+		if addr.Addr().String() == peer {
+			return f
+		}
+	}
+	return nil
+}
+
+// A peer that only an old epoch holds is still checked, and its death ends what lives there.
+func TestRH10DeathOnAnOldEpoch(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2", "127.0.0.3")
+	r.dns.SetA("db.test", 0, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("db.test", port)}
+	r.pool().Check = fastCheck()
+	r.serve()
+	eventually(t, "up", func() bool { return r.status().Peers[0].State == "up" })
+	c := r.dial()
+	greeting(t, c)
+	r.dns.SetA("db.test", 0, "127.0.0.3")
+	r.awaitListed("127.0.0.3")
+	if !lives(c) {
+		t.Fatal("the session has ended with the epoch")
+	}
+	list[0].ln.Close() // its connections live on: only the check knows
+	r.endsAs(c, "peer_dead")
+	r.closed()
+}
+
+func TestDeadDrains(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
+	r.pool().Check = fastCheck()
+	r.pool().On.Dead = "drain"
+	r.serve()
+	eventually(t, "up", func() bool { return r.status().Peers[0].State == "up" })
+	c := r.dial()
+	greeting(t, c)
+	list[0].ln.Close()
+	eventually(t, "down", func() bool { return r.fate("127.0.0.2") != nil })
+	if !lives(c) {
+		t.Fatal("the session has ended")
+	}
+	again := serveBackend(t, "127.0.0.2", port)
+	eventually(t, "up again", func() bool { return r.fate("127.0.0.2") == nil })
+	again.stop()
+	r.next.Store(withPool(r.conf, func(p *config.Pool) { p.DrainTimeout = time.Millisecond }))
+	if _, err := r.server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.endsAs(c, "drained")
+	r.closed()
+}
+
+// withPool is a config in which the pool differs.
+func withPool(c *config.Config, change func(*config.Pool)) *config.Config {
+	next := *c
+	next.Pools = append([]config.Pool{}, c.Pools...)
+	change(&next.Pools[0])
+	return &next
+}
+
+// Of several causes the strictest decides, and each holds until it has gone itself.
+func TestEveryCauseHolds(t *testing.T) {
+	r, c := onOld(t, func(p *config.Pool) { p.On.AdminDrain, p.DrainTimeout = "drain", time.Hour })
+	old := netip.MustParseAddrPort(r.status().Peers[0].Addr)
+	eventually(t, "its fate", func() bool { return r.fate("127.0.0.2") != nil })
+	first := r.fate("127.0.0.2")
+	r.order(old, admin.Order{Word: "drain"})
+	r.order(old, admin.Order{Word: "ready"})
+	if f := r.fate("127.0.0.2"); f != first {
+		t.Errorf("what an operator took back has changed the drain of a removed peer: %+v", f)
+	}
+	r.order(old, admin.Order{Word: "drain"})
+	r.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
+	r.awaitListed("127.0.0.2", "127.0.0.3")
+	if f := r.fate("127.0.0.2"); f != first {
+		t.Errorf("the return of a drained peer has changed its drain: %+v", f)
+	}
+	if !lives(c) {
+		t.Error("the session has ended")
+	}
+	r.order(old, admin.Order{Word: "maint"})
+	r.endsAs(c, "admin_killed")
+	r.order(old, admin.Order{Word: "ready"})
+	if f := r.fate("127.0.0.2"); f != nil {
+		t.Errorf("the peer is well, and yet %+v", f)
+	}
+	r.closed()
+}
+
+// Closes wait for their turn, and those that still wait when the peer returns do not happen.
+func TestCloseIsCalledOff(t *testing.T) {
+	r := newRig(t)
+	_, port := backends(t, "127.0.0.2", "127.0.0.3")
+	r.dns.SetA("db.test", 0, "127.0.0.2")
+	r.pool().Backends = []config.Backend{named("db.test", port)}
+	r.pool().On.Removed, r.pool().CloseRate = "close", 1
+	r.serve()
+	c := r.dial()
+	greeting(t, c)
+	p := r.server.running().pools[0]
+	p.fates.pace.mu.Lock()
+	p.fates.pace.at = time.Now().Add(time.Hour) // others go first
+	p.fates.pace.mu.Unlock()
+	r.dns.SetA("db.test", 0, "127.0.0.3")
+	eventually(t, "its fate", func() bool { return r.fate("127.0.0.2") != nil })
+	r.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
+	eventually(t, "no fate", func() bool { return r.fate("127.0.0.2") == nil })
+	p.fates.work.Wait()
+	if !lives(c) {
+		t.Error("the session has ended")
+	}
+	c.Close()
+	r.closed()
+}
+
+func TestPace(t *testing.T) {
+	for _, rate := range []int{1, 3, 500, 100_000} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p pace
+				off := make(chan struct{})
+				begin := time.Now()
+				for n := range 3 * rate {
+					if !p.wait(rate, off) {
+						t.Fatal("called off")
+					}
+					due := time.Duration(n) * (time.Second / time.Duration(rate))
+					if at := time.Since(begin); at > due || at < due-paceGroup {
+						t.Fatalf("number %d at %v, due at %v", n, at, due)
+					}
+				}
+				go func() { time.Sleep(time.Millisecond); close(off) }()
+				p.at = p.at.Add(time.Hour)
+				if before := time.Now(); p.wait(rate, off) || time.Since(before) > time.Second {
+					t.Error("not called off")
+				}
+				if p.wait(0, off) || !p.wait(0, nil) {
+					t.Error("a rate of 0 waits")
+				}
+			})
+		})
+	}
+}
