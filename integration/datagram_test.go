@@ -221,6 +221,36 @@ func TestUDPFlowLeavesRemovedPeer(t *testing.T) {
 	oracle(t, e)
 }
 
+// A peer that sends a hundred answers to a question is not a way to flood whoever is said to have asked.
+func TestUD16(t *testing.T) {
+	t.Parallel()
+	conn := listenUDP(t, at(2, freePort(t)))
+	e := start(t, setup{
+		network: "udp", hosts: []string{host(2)}, port: conn.LocalAddr().(*net.UDPAddr).AddrPort().Port(),
+		listener: "mode = \"reqresp\"\nresponses = 2\nrequests = 2",
+	})
+	c := listenUDP(t, at(1, 0))
+	c.send(t, []byte("ask"), e.addr)
+	_, from := conn.recv(t)
+	for n := range 100 {
+		conn.send(t, []byte{byte(n)}, from)
+	}
+	eventually(t, "98 drops", func() bool { return e.metrics(t).sum("ebb_udp_dropped_total", `reason="surplus"`) == 98 })
+	c.send(t, []byte("ask"), e.addr)
+	conn.recv(t)
+	conn.send(t, []byte{100}, from)
+	conn.send(t, []byte{101}, from)
+	for _, want := range []byte{0, 1, 100, 101} {
+		if got, _ := c.recv(t); len(got) != 1 || got[0] != want {
+			t.Errorf("got %v, expected %d", got, want)
+		}
+	}
+	if s := e.oneSession(t); s.End != "complete" || s.In != 6 || s.Out != 4 {
+		t.Errorf("%+v", s)
+	}
+	oracle(t, e)
+}
+
 // With UDP a refusal comes after the first datagram, and counts against the peer all the same.
 func TestUDPPeerThatRefusesIsEjected(t *testing.T) {
 	t.Parallel()

@@ -27,6 +27,7 @@ type listener struct {
 	ids    *atomic.Uint64
 	limit  *limit // shared by the addresses of one listener
 	live   *registry
+	isOwn  func(netip.AddrPort) bool // one of the UDP listeners of this process has the address
 
 	settings atomic.Pointer[settings]
 

@@ -223,7 +223,7 @@ func TestOrdersForWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestUDPFlowLeavesAPeerUnderMaintenance(t *testing.T) {
+func TestUDPFlowLeavesADrainedPeer(t *testing.T) {
 	r := newRig(t)
 	first := echoUDP(t, "127.0.0.2", 0)
 	port := netip.MustParseAddrPort(first.LocalAddr().String()).Port()
@@ -252,11 +252,19 @@ func TestUDPFlowLeavesAPeerUnderMaintenance(t *testing.T) {
 		other = second.LocalAddr().String()
 	}
 	r.order(netip.MustParseAddrPort(who), admin.Order{Word: "drain"})
-	if again := ask(); again != who {
-		t.Errorf("drain has moved a flow to %s", again)
-	}
-	r.order(netip.MustParseAddrPort(who), admin.Order{Word: "maint"})
 	if again := ask(); again != other {
+		t.Errorf("served by %s, which is drained", again)
+	}
+	if ends := r.awaitEnds(1); ends[0] != "drained" {
+		t.Errorf("ends %v", ends)
+	}
+	r.order(netip.MustParseAddrPort(other), admin.Order{Word: "drain"})
+	if again := ask(); again != other {
+		t.Errorf("moved to %s, though all are drained", again)
+	}
+	r.order(netip.MustParseAddrPort(who), admin.Order{Word: "ready"})
+	r.order(netip.MustParseAddrPort(other), admin.Order{Word: "maint"})
+	if again := ask(); again != who {
 		t.Errorf("served by %s under maintenance", again)
 	}
 	r.server.running().listeners[0].live.killAll(end.Shutdown) // instead of the idle timeout

@@ -41,6 +41,16 @@ func (b *bindings) of(p *livePool) ownTest {
 	}
 }
 
+// isOwn tells whether who sends datagrams to addr sends them to a listener of the present generation.
+func (s *Server) isOwn(addr netip.AddrPort) bool {
+	for _, l := range s.running().listeners {
+		if at := l.port.addr; l.port.proto == "udp" && at.Port() == addr.Port() && s.own.covers(at.Addr(), addr.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
 // ownAddresses knows the addresses of this host.
 type ownAddresses struct {
 	mu     sync.Mutex

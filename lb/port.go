@@ -62,7 +62,7 @@ func (p *port) String() string { return p.proto + "://" + p.addr.String() }
 // start serves clients. The port has an owner.
 func (p *port) start() {
 	if p.proto == "udp" {
-		p.flows = flow.NewTable(p.packets, p.openFlow, func(reason string) { p.owner.Load().dropped.add(reason) })
+		p.flows = flow.NewTable(p.packets, flowOwner{p})
 		p.accepting.Go(p.flows.Run)
 		return
 	}
@@ -109,9 +109,18 @@ func (p *port) serveLooped(client, local netip.AddrPort, carrier int) (*relay.Se
 	return &s.Session, s
 }
 
-// openFlow admits a new flow; nil drops its datagram, for the reason beside it.
-func (p *port) openFlow(f *flow.Flow) (flow.Director, string) {
-	s, reason := p.join().welcomeFlow(f)
+// flowOwner is the port as its flows see it: the listener that it serves now.
+type flowOwner struct{ port *port }
+
+func (o flowOwner) Options() flow.Options { return o.port.owner.Load().flowOptions() }
+
+func (o flowOwner) IsOwn(client netip.AddrPort) bool { return o.port.owner.Load().isOwn(client) }
+
+func (o flowOwner) Dropped(reason string) { o.port.owner.Load().dropped.add(reason) }
+
+// Open admits a new flow; nil drops its datagram, for the reason beside it.
+func (o flowOwner) Open(f *flow.Flow) (flow.Director, string) {
+	s, reason := o.port.join().welcomeFlow(f)
 	if s == nil {
 		return nil, reason
 	}

@@ -99,7 +99,7 @@ func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
 func (s *Server) newListener(c *settings, at *port, p *livePool, bound *limit) *listener {
 	l := &listener{
 		name: c.Name, port: at, pool: p, log: s.log, access: &s.access, slots: s.slots, ids: &s.ids, limit: bound,
-		live: newRegistry(s.slots), gone: make(chan struct{}),
+		live: newRegistry(s.slots), isOwn: s.isOwn, gone: make(chan struct{}),
 	}
 	l.settings.Store(c)
 	return l

@@ -1,8 +1,11 @@
 package lb
 
 import (
+	"net/netip"
+
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/flow"
+	"github.com/ebb-lb/ebb/pool"
 )
 
 // udpFlow is one UDP flow: a trip and the flow that carries it. It counts as a session once it has its socket; a datagram
@@ -18,8 +21,36 @@ func (l *listener) welcomeFlow(f *flow.Flow) (*udpFlow, string) {
 		l.part()
 		return nil, no.reason
 	}
-	f.IdleTimeout = l.conf().UDPIdleTimeout
-	return &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}, ""
+	s := &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
+	if f.Avoid.IsValid() {
+		s.tried = append(s.tried, f.Avoid)
+	}
+	return s, ""
+}
+
+// flowOptions is what a flow is told that begins now.
+func (l *listener) flowOptions() flow.Options {
+	c := l.conf()
+	o := flow.Options{
+		IdleTimeout: c.UDPIdleTimeout, Responses: c.Responses, Requests: c.Requests, PerSource: c.MaxFlowsPerSource,
+	}
+	switch c.Mode {
+	case "reqresp":
+		o.Mode = flow.ReqResp
+	case "oneway":
+		o.Mode = flow.OneWay
+	}
+	return o
+}
+
+// Next avoids the peer that has just refused this client, if there is another.
+func (s *udpFlow) Next() (netip.AddrPort, end.Word) {
+	addr, w := s.trip.Next()
+	if w == end.NoPeer && s.Avoid.IsValid() && s.failures == 0 {
+		s.tried = nil
+		return s.trip.Next()
+	}
+	return addr, w
 }
 
 func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
@@ -36,8 +67,21 @@ func (s *udpFlow) Connected() {
 	}
 }
 
-// Fit tells whether the peer still serves: listed by the newest epoch and not down.
-func (s *udpFlow) Fit() bool { return s.listener.pool.table.Serves(s.peer) }
+// Unfit says why the flow leaves its peer: the newest epoch does not list it, it is down, or somebody has taken it out. A
+// flow has nothing to finish, so one of a drained peer goes as soon as there is another.
+func (s *udpFlow) Unfit() end.Word {
+	p := s.listener.pool
+	switch {
+	case !p.table.Serves(s.peer):
+		if s.peer.Health() == pool.HealthDown {
+			return end.PeerDead
+		}
+		return end.PeerRemoved
+	case s.peer.Admin() == pool.AdminDrain && p.conf().On.AdminDrain != "keep" && p.table.Selectable() > 0:
+		return end.Drained
+	}
+	return end.None
+}
 
 // Done is told by the flow that its socket is closed, or that it never had one.
 func (s *udpFlow) Done(w end.Word) {

@@ -64,6 +64,11 @@ type Listener struct {
 	MaxAge           time.Duration // of TCP sessions
 	Datapath         string
 	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
+
+	Mode              string // of UDP flows: session, reqresp, oneway
+	Responses         int    // to one request; 0 is no limit
+	Requests          int    // that a flow takes; 0 is no limit
+	MaxFlowsPerSource int    // 0 is no limit
 }
 
 // Endpoint is an address to listen on.

@@ -31,6 +31,11 @@ func defaults() Config {
 			HalfCloseTimeout: 30 * time.Second,
 			MaxAge:           0,
 			Datapath:         "relay",
+
+			Mode:              "session",
+			Responses:         1,
+			Requests:          0,
+			MaxFlowsPerSource: 0,
 		}},
 		Pools: []Pool{{
 			Balance:          "leastconn",

@@ -65,6 +65,10 @@ var listenerKeys = []key[Listener]{
 	{name: "datapath", read: func(l *Listener, v value) { v.word(&l.Datapath, "relay", "kernel") }},
 	{name: "allow", read: func(l *Listener, v value) { l.Allow = readAccess(v) }},
 	{name: "deny", read: func(l *Listener, v value) { l.Deny = readAccess(v) }},
+	{name: "mode", read: func(l *Listener, v value) { v.word(&l.Mode, "session reqresp oneway", "") }},
+	{name: "responses", read: func(l *Listener, v value) { v.int(&l.Responses, 1, maxDatagrams, "off") }},
+	{name: "requests", read: func(l *Listener, v value) { v.int(&l.Requests, 1, maxDatagrams, "off") }},
+	{name: "max_flows_per_source", read: func(l *Listener, v value) { v.int(&l.MaxFlowsPerSource, 1, maxConns, "off") }},
 	{name: "accept_rate"},
 	{name: "preread_timeout"},
 	{name: "proxy_in"},
@@ -137,9 +141,10 @@ var backendKeys = []key[Backend]{
 }
 
 const (
-	maxConns    = 10_000_000
-	minRefresh  = 100 * time.Millisecond // of one name: DNS servers are not ours alone
-	minInterval = 10 * time.Millisecond  // of checks
+	maxConns     = 10_000_000
+	maxDatagrams = 1_000_000              // that a mode of UDP counts
+	minRefresh   = 100 * time.Millisecond // of one name: DNS servers are not ours alone
+	minInterval  = 10 * time.Millisecond  // of checks
 )
 
 // readTable fills into from a table: every known key is read, all others are refused.

@@ -14,6 +14,7 @@ func readListeners(c *Config, v value) {
 		}
 		checkUDP(e, l)
 		checkAccess(e, l)
+		checkMode(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
 			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)
@@ -36,6 +37,25 @@ func checkUDP(v value, l Listener) {
 	}
 	if l.MaxAge > 0 {
 		v.written("max_age").fail("found on a listener that is UDP, expected idle_timeout: that ends a UDP flow")
+	}
+}
+
+// checkMode refuses keys for UDP that the listener has no use for, unless they say what holds anyway.
+func checkMode(v value, l Listener) {
+	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source") {
+		return
+	}
+	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
+	usual := defaults().Listeners[0]
+	switch {
+	case !udp && l.Mode != usual.Mode:
+		v.written("mode").fail("found %q on a listener without UDP, expected a udp:// address or no mode", l.Mode)
+	case !udp && l.MaxFlowsPerSource != usual.MaxFlowsPerSource:
+		v.written("max_flows_per_source").fail("found on a listener without UDP, expected a udp:// address")
+	case l.Mode != "reqresp" && l.Responses != usual.Responses:
+		v.written("responses").fail("found with mode %q, which has no use for it, expected with mode \"reqresp\"", l.Mode)
+	case l.Mode == "session" && l.Requests != usual.Requests:
+		v.written("requests").fail("found with mode %q, which has no use for it, expected with mode \"reqresp\" or \"oneway\"", l.Mode)
 	}
 }
 

@@ -28,6 +28,8 @@ const (
 	Denied                // the listener's access list refused its client
 	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
 	AdminKilled           // somebody who operates ebb ended it
+	Evicted               // a UDP flow made room for a newer one
+	Complete              // a UDP flow has had all the datagrams that its mode grants
 	Internal              // our own fault or this host's lack of resources
 	count
 )
@@ -35,7 +37,7 @@ const (
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
 	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "denied",
-	"no_source_port", "admin_killed", "internal",
+	"no_source_port", "admin_killed", "evicted", "complete", "internal",
 }
 
 func (w Word) String() string { return words[w] }

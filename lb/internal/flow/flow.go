@@ -1,7 +1,7 @@
 // Package flow carries UDP: datagrams from one client to one local address are a flow, and a flow goes to one peer
-// through its own connected socket until it is idle.
+// through its own connected socket until it is idle, or has what its mode asks for.
 //
-//	t := flow.NewTable(conn, newDirector, dropped)
+//	t := flow.NewTable(conn, owner)
 //	t.Run() // returns after t.Close
 //
 // The model: one goroutine reads the listening socket and sends on; each flow has a goroutine for what comes back. This
@@ -13,27 +13,37 @@
 //	F2  The datagram that opens a flow is sent like any other; making the flow loses nothing.
 //	F3  A datagram is passed whole or dropped with a reason, never cut; an empty one is a datagram.
 //	F4  A flow whose peer went away or refused ends, and the client's next datagram opens another.
+//	F5  A client gets at most as many datagrams as the mode grants for what it has sent; the rest is dropped.
+//	F6  A flow that has been answered makes no room for others, unless it has been quiet for half its idle timeout.
 //
 // It does not choose peers, count flows, log, or read configuration.
 package flow
 
 import (
-	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// maxDatagram is the largest UDP payload over IPv4 (65,535 less the headers), rounded up so that a larger one, which
-// only IPv6 jumbograms could be, is seen as truncated.
-const maxDatagram = 64 << 10
+// Owner is whom a table serves. Its methods must not block.
+type Owner interface {
+	// Options are those of a flow that begins now.
+	Options() Options
+	// IsOwn tells whether one of ebb's own UDP listeners has the address: a datagram from there is forged, and would
+	// begin a loop.
+	IsOwn(netip.AddrPort) bool
+	// Open gives the director of a new flow, or refuses it: nil, and the reason. Then it does not keep the flow.
+	Open(*Flow) (d Director, reason string)
+	// Dropped is told the reason for every datagram that was not passed on.
+	Dropped(reason string)
+}
+
+// Full is the reason to refuse a flow for which another may make room.
+const Full = "max_conns"
 
 // Director decides for one flow. Its methods are called by one goroutine at a time and must not block.
 type Director interface {
@@ -43,169 +53,81 @@ type Director interface {
 	Failed(err error)
 	// Connected tells that the flow has its socket.
 	Connected()
-	// Fit tells whether the flow may stay on its peer; asked for each datagram from the client.
-	Fit() bool
+	// Unfit says why the flow may not stay on its peer; asked for each datagram from the client. end.None lets it stay.
+	Unfit() end.Word
 	// Done tells the end. The socket is closed.
 	Done(end.Word)
+}
+
+// Mode says what comes back in a flow, and what ends it besides idleness.
+type Mode uint8
+
+const (
+	// Session goes on until it is idle.
+	Session Mode = iota
+	// ReqResp ends when each request has had its responses.
+	ReqResp
+	// OneWay has no way back.
+	OneWay
+)
+
+// Options are what a flow is told when it begins.
+type Options struct {
+	Mode        Mode
+	IdleTimeout time.Duration // the flow ends when nothing moved for this long; above zero
+	Responses   int           // ReqResp: datagrams that the client gets for each of its own; 0 is no bound
+	Requests    int           // ReqResp, OneWay: datagrams of the client that the flow takes, the next one opens another; 0 is no bound
+	PerSource   int           // flows that one client address may have at a time; 0 is no bound
 }
 
 // Flow is one client's datagrams to one local address.
 type Flow struct {
 	Client, Local netip.AddrPort
-	In            atomic.Int64 // payload bytes sent to the peer
-	Out           atomic.Int64 // payload bytes sent to the client
+	Avoid         netip.AddrPort // a peer that has just refused this client; the zero value is none
+	In            atomic.Int64   // payload bytes sent to the peer
+	Out           atomic.Int64   // payload bytes sent to the client
 
-	IdleTimeout time.Duration // the flow ends when nothing moved for this long; whoever gives its director sets it
+	Options
 
 	table    *Table
 	director Director
+	peer     netip.AddrPort
 	server   *net.UDPConn
 	control  []byte
 	born     time.Time
 	last     atomic.Int64  // ns since born: when something moved
 	cause    atomic.Uint32 // the end.Word that cut the flow
 	replied  atomic.Bool
+	requests atomic.Int64  // datagrams from the client, and complete
+	replies  int64         // datagrams to the client
 	gone     chan struct{} // closed when the flow has ended
+
+	all, source place // guarded by table.mu
 }
 
-type key struct{ client, local netip.AddrPort }
+// complete is set in Flow.requests when every request has had its responses: who asks after that needs another flow.
+const complete = 1 << 62
 
-// Table holds the flows of one listening socket.
-type Table struct {
-	conn    *sock.PacketConn
-	open    func(*Flow) (Director, string)
-	dropped func(reason string)
-	spare   *Flow // one that was refused
-	serving sync.WaitGroup
+// ask counts a request in; false means that the flow is over.
+func (f *Flow) ask() bool { return f.requests.Add(1)&complete == 0 }
 
-	mu    sync.Mutex
-	flows map[key]*Flow
+// isLast tells whether the flow takes no more requests after the one that has just been sent.
+func (f *Flow) isLast() bool {
+	return f.Requests > 0 && f.Mode != Session && f.requests.Load()&^complete >= int64(f.Requests)
 }
 
-// NewTable takes ownership of conn. open is asked for the director of each new flow; nil refuses it for
-// the reason beside it, and then does not keep the flow. dropped is told the reason for every datagram that was not passed on.
-func NewTable(conn *sock.PacketConn, open func(*Flow) (Director, string), dropped func(reason string)) *Table {
-	return &Table{conn: conn, open: open, dropped: dropped, flows: make(map[key]*Flow)}
+// grants tells whether the client may have one more datagram.
+func (f *Flow) grants() bool {
+	return f.Mode != ReqResp || f.Responses == 0 || f.replies < int64(f.Responses)*f.requests.Load()
 }
 
-// Run reads the listening socket until Stop or Close.
-func (t *Table) Run() {
-	b, oob := make([]byte, maxDatagram), make([]byte, sock.OOBSize)
-	for {
-		n, client, local, truncated, err := t.conn.ReadDatagram(b, oob)
-		switch {
-		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		case err != nil: // an ICMP error for an earlier reply; the socket is sound
-			t.dropped("receive")
-		case truncated:
-			t.dropped("too_big")
-		case client.Port() == 0: // cannot be answered (RFC 768)
-			t.dropped("port_zero")
-		default:
-			t.send(b[:n], client, local)
-		}
+// isAnswered tells whether every request has had its responses and no other will come, and sees to the latter.
+func (f *Flow) isAnswered() bool {
+	if f.Mode != ReqResp || f.Responses == 0 {
+		return false
 	}
-}
-
-// send passes one datagram to its flow, opening one if need be.
-func (t *Table) send(b []byte, client, local netip.AddrPort) {
-	k := key{client, local}
-	for range 2 {
-		f := t.fit(k)
-		if f == nil {
-			return
-		}
-		f.touch()
-		_, err := f.server.Write(b)
-		switch {
-		case err == nil:
-			f.In.Add(int64(len(b)))
-			return
-		case errors.Is(err, syscall.ECONNREFUSED):
-			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
-			f.Kill(f.refusal())
-			<-f.gone
-		case errors.Is(err, net.ErrClosed): // the flow has ended since it was found: this one, too, opens another
-			<-f.gone
-		case errors.Is(err, syscall.EMSGSIZE):
-			t.dropped("too_big")
-			return
-		default:
-			t.dropped("send")
-			return
-		}
-	}
-	t.dropped("refused")
-}
-
-// fit gives the flow for a datagram; nil means that it is dropped, and counted.
-func (t *Table) fit(k key) *Flow {
-	f := t.find(k)
-	if f != nil && !f.director.Fit() {
-		f.Kill(end.PeerRemoved)
-		<-f.gone
-		f = nil
-	}
-	if f == nil {
-		f = t.start(k)
-	}
-	return f
-}
-
-func (t *Table) find(k key) *Flow {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.flows[k]
-}
-
-// start makes a flow; nil means that the datagram is dropped, and counted.
-func (t *Table) start(k key) *Flow {
-	f := t.spare
-	if t.spare = nil; f == nil {
-		f = &Flow{table: t, gone: make(chan struct{})}
-	}
-	f.Client, f.Local, f.born = k.client, k.local, time.Now()
-	var reason string
-	if f.director, reason = t.open(f); f.director == nil {
-		t.spare = f // a flood of them costs no memory
-		t.dropped(reason)
-		return nil
-	}
-	for f.server == nil {
-		addr, w := f.director.Next()
-		if w != end.None {
-			t.dropped(w.String())
-			f.director.Done(w)
-			return nil
-		}
-		server, err := sock.DialUDP(addr)
-		if err != nil {
-			f.director.Failed(err)
-			continue
-		}
-		f.server = server
-	}
-	f.director.Connected()
-	f.control = t.conn.ReplyControl(k.local)
-	f.touch()
-	t.mu.Lock()
-	t.flows[k] = f
-	t.mu.Unlock()
-	t.serving.Go(f.serveReplies)
-	return f
-}
-
-// Stop reads no more from clients. Flows that live go on until they are idle or cut; replies still reach their clients.
-func (t *Table) Stop() {
-	_ = t.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
-// Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket.
-func (t *Table) Close() {
-	t.Stop()
-	t.serving.Wait()
-	_ = t.conn.Close()
+	n := f.requests.Load()
+	return n > 0 && n >= int64(f.Requests) && f.replies >= n*int64(f.Responses) && f.requests.CompareAndSwap(n, n|complete)
 }
 
 // Upstream is our own address on the socket towards the peer; the zero value if there never was one.
@@ -220,3 +142,10 @@ func (f *Flow) touch() { f.last.Store(int64(time.Since(f.born))) }
 
 // Idle is for how long nothing has moved.
 func (f *Flow) Idle() time.Duration { return time.Since(f.born) - time.Duration(f.last.Load()) }
+
+// Kill ends the flow for the cause w, from any goroutine. The first cause wins.
+func (f *Flow) Kill(w end.Word) {
+	if f.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
+		_ = f.server.SetReadDeadline(time.Unix(1, 0))
+	}
+}

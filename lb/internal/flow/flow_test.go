@@ -30,6 +30,9 @@ type rig struct {
 	late    atomic.Bool // every flow ends right after it is found fit
 	refuse  atomic.Bool // no flow is opened
 	running sync.WaitGroup
+	options Options
+	own     netip.AddrPort // a listener of ours
+	most    atomic.Int64   // flows at a time; 0 is no bound
 
 	mu      sync.Mutex
 	peers   []netip.AddrPort // named to one attempt after the other; the last one again and again
@@ -46,13 +49,32 @@ type director struct {
 	ended     []end.Word
 }
 
-func (r *rig) open(f *Flow) (Director, string) {
-	if r.refuse.Load() {
-		return nil, "no"
-	}
+func (r *rig) Options() Options { return r.options }
+
+func (r *rig) IsOwn(a netip.AddrPort) bool { return a == r.own }
+
+func (r *rig) Dropped(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped = append(r.dropped, reason)
+}
+
+func (r *rig) Open(f *Flow) (Director, string) {
 	d := &director{rig: r, flow: f}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	live := int64(0)
+	for _, d := range r.flows {
+		if len(d.ended) == 0 {
+			live++
+		}
+	}
+	switch {
+	case r.refuse.Load():
+		return nil, "no"
+	case r.most.Load() > 0 && live >= r.most.Load():
+		return nil, Full
+	}
 	r.flows = append(r.flows, d)
 	return d, ""
 }
@@ -82,12 +104,15 @@ func (d *director) Connected() {
 	d.connected++
 }
 
-func (d *director) Fit() bool {
+func (d *director) Unfit() end.Word {
 	if d.late.Load() {
 		d.flow.Kill(end.Idle)
 		<-d.flow.gone
 	}
-	return !d.unfit.Load()
+	if d.unfit.Load() {
+		return end.PeerRemoved
+	}
+	return end.None
 }
 
 func (d *director) Done(w end.Word) {
@@ -99,16 +124,17 @@ func (d *director) Done(w end.Word) {
 // newRig runs a table on an address with the given peers. It is cut and closed with the test.
 func newRig(t *testing.T, listen netip.AddrPort, idle time.Duration, peers ...netip.AddrPort) *rig {
 	t.Helper()
+	return newRigOf(t, listen, Options{IdleTimeout: idle}, peers...)
+}
+
+func newRigOf(t *testing.T, listen netip.AddrPort, o Options, peers ...netip.AddrPort) *rig {
+	t.Helper()
 	conn, err := sock.ListenUDP(t.Context(), listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
-	r.table = NewTable(conn, func(f *Flow) (Director, string) { f.IdleTimeout = idle; return r.open(f) }, func(reason string) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.dropped = append(r.dropped, reason)
-	})
+	r := &rig{t: t, options: o, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
+	r.table = NewTable(conn, r)
 	r.running.Go(r.table.Run)
 	t.Cleanup(func() {
 		r.table.Stop()

@@ -13,18 +13,16 @@ import (
 
 var buffers = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 
-// serveReplies passes the peer's datagrams to the client until the flow is idle or cut, and ends the flow.
-func (f *Flow) serveReplies() {
-	w := f.replies()
-	f.table.mu.Lock()
-	delete(f.table.flows, key{f.Client, f.Local})
-	f.table.mu.Unlock()
+// serve passes the peer's datagrams to the client until the flow has what it wants, is idle or is cut, and ends it.
+func (f *Flow) serve() {
+	w := f.receive()
+	f.table.forget(f)
 	_ = f.server.Close()
 	f.director.Done(w)
 	close(f.gone)
 }
 
-func (f *Flow) replies() end.Word {
+func (f *Flow) receive() end.Word {
 	buf := buffers.Get().(*[maxDatagram]byte)
 	defer buffers.Put(buf)
 	for {
@@ -36,7 +34,9 @@ func (f *Flow) replies() end.Word {
 		n, err := f.server.Read(buf[:])
 		switch {
 		case err == nil:
-			f.reply(buf[:n])
+			if f.reply(buf[:n]) {
+				return end.Complete
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if w := end.Word(f.cause.Load()); w != end.None {
 				return w
@@ -54,27 +54,35 @@ func (f *Flow) replies() end.Word {
 	}
 }
 
-func (f *Flow) reply(b []byte) {
+// reply passes one datagram to the client and tells whether it was the last one. That is settled before the client can
+// have it, so that what it sends next opens another flow.
+func (f *Flow) reply(b []byte) (last bool) {
+	t := f.table
+	switch {
+	case f.Mode == OneWay:
+		t.owner.Dropped("one_way")
+		return false
+	case !f.grants():
+		t.owner.Dropped("surplus")
+		return false
+	}
 	f.touch()
 	f.replied.Store(true)
-	if err := f.table.conn.Reply(b, f.control, f.Client); err != nil {
-		f.table.dropped("reply")
-		return
+	f.replies++
+	last = f.isAnswered()
+	if err := t.conn.Reply(b, f.control, f.Client); err != nil {
+		t.owner.Dropped("reply")
+		return last
 	}
 	f.Out.Add(int64(len(b)))
+	return last
 }
 
 // refusal is the end of a flow whose peer has no such port: ICMP port unreachable.
 func (f *Flow) refusal() end.Word {
+	f.table.noteRefusal(f)
 	if f.replied.Load() {
 		return end.ServerReset
 	}
 	return end.ConnectFailed
-}
-
-// Kill ends the flow for the cause w, from any goroutine. The first cause wins.
-func (f *Flow) Kill(w end.Word) {
-	if f.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
-		_ = f.server.SetReadDeadline(time.Unix(1, 0))
-	}
 }

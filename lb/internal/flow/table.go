@@ -1,0 +1,230 @@
+package flow
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// maxDatagram is the largest UDP payload over IPv4 (65,535 less the headers), rounded up so that a larger one, which
+// only IPv6 jumbograms could be, is seen as truncated.
+const maxDatagram = 64 << 10
+
+// maxRefusals bounds the clients whose last refusal is remembered.
+const maxRefusals = 1024
+
+type key struct{ client, local netip.AddrPort }
+
+// Table holds the flows of one listening socket.
+type Table struct {
+	conn    *sock.PacketConn
+	owner   Owner
+	spare   *Flow // one that was refused
+	serving sync.WaitGroup
+
+	mu       sync.Mutex
+	flows    map[key]*Flow // those that take datagrams
+	all      crowd
+	sources  map[netip.Addr]*crowd // of flows that have a bound
+	refusals map[key]netip.AddrPort
+}
+
+// NewTable takes ownership of conn.
+func NewTable(conn *sock.PacketConn, owner Owner) *Table {
+	return &Table{
+		conn: conn, owner: owner,
+		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort),
+	}
+}
+
+// Run reads the listening socket until Stop or Close.
+func (t *Table) Run() {
+	b, oob := make([]byte, maxDatagram), make([]byte, sock.OOBSize)
+	for {
+		n, client, local, truncated, err := t.conn.ReadDatagram(b, oob)
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err != nil: // an ICMP error for an earlier reply; the socket is sound
+			t.owner.Dropped("receive")
+		case truncated:
+			t.owner.Dropped("too_big")
+		default:
+			t.send(b[:n], key{client, local})
+		}
+	}
+}
+
+// send passes one datagram to its flow, opening one if need be.
+func (t *Table) send(b []byte, k key) {
+	for range 2 {
+		f := t.fit(k)
+		if f == nil {
+			return
+		}
+		if !f.ask() {
+			<-f.gone
+			continue
+		}
+		f.touch()
+		_, err := f.server.Write(b)
+		switch {
+		case err == nil:
+			f.In.Add(int64(len(b)))
+			if f.isLast() {
+				t.release(k, f)
+			}
+			return
+		case errors.Is(err, syscall.ECONNREFUSED):
+			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
+			f.Kill(f.refusal())
+			<-f.gone
+		case errors.Is(err, net.ErrClosed): // the flow has ended since it was found: this one, too, opens another
+			<-f.gone
+		case errors.Is(err, syscall.EMSGSIZE):
+			t.owner.Dropped("too_big")
+			return
+		default:
+			t.owner.Dropped("send")
+			return
+		}
+	}
+	t.owner.Dropped("refused")
+}
+
+// fit gives the flow for a datagram; nil means that it is dropped, and counted.
+func (t *Table) fit(k key) *Flow {
+	f := t.find(k)
+	if f != nil {
+		w := f.director.Unfit()
+		if w == end.None {
+			return f
+		}
+		f.Kill(w)
+		<-f.gone
+	}
+	return t.start(k)
+}
+
+func (t *Table) find(k key) *Flow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flows[k]
+	if f != nil {
+		f.all.used(f)
+		f.source.used(f)
+	}
+	return f
+}
+
+// start makes a flow; nil means that the datagram is dropped, and counted.
+func (t *Table) start(k key) *Flow {
+	f := t.spare
+	if t.spare = nil; f == nil {
+		f = &Flow{table: t, gone: make(chan struct{})}
+	}
+	f.Client, f.Local, f.Avoid, f.Options, f.born = k.client, k.local, t.refused(k), t.owner.Options(), time.Now()
+	if reason := t.admit(f); reason != "" {
+		t.spare = f // a flood of them costs no memory
+		t.owner.Dropped(reason)
+		return nil
+	}
+	for f.server == nil {
+		addr, w := f.director.Next()
+		if w != end.None {
+			t.owner.Dropped(w.String())
+			f.director.Done(w)
+			return nil
+		}
+		server, err := sock.DialUDP(addr)
+		if err != nil {
+			f.director.Failed(err)
+			continue
+		}
+		f.peer, f.server = addr, server
+	}
+	f.director.Connected()
+	f.control = t.conn.ReplyControl(k.local)
+	f.touch()
+	t.enter(k, f)
+	t.serving.Go(f.serve)
+	return f
+}
+
+func (t *Table) enter(k key, f *Flow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flows[k] = f
+	f.all = t.all.enter(f)
+	if f.PerSource > 0 {
+		c := t.sources[k.client.Addr()]
+		if c == nil {
+			c = new(crowd)
+			t.sources[k.client.Addr()] = c
+		}
+		f.source = c.enter(f)
+	}
+}
+
+// release takes no more of the client's datagrams into the flow: it only waits for what comes back.
+func (t *Table) release(k key, f *Flow) {
+	t.mu.Lock()
+	if t.flows[k] == f {
+		delete(t.flows, k)
+	}
+	t.mu.Unlock()
+	if f.Mode == OneWay {
+		f.Kill(end.Complete)
+	}
+}
+
+// forget takes a flow out that has ended.
+func (t *Table) forget(f *Flow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := (key{f.Client, f.Local}); t.flows[k] == f {
+		delete(t.flows, k)
+	}
+	f.all.leave()
+	f.source.leave()
+	if c := f.source.crowd; c != nil && c.size() == 0 {
+		delete(t.sources, f.Client.Addr())
+	}
+}
+
+// refused gives the peer that has refused the last flow, once.
+func (t *Table) refused(k key) netip.AddrPort {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	peer := t.refusals[k]
+	delete(t.refusals, k)
+	return peer
+}
+
+func (t *Table) noteRefusal(f *Flow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.refusals) >= maxRefusals { // those who do not come back; who does tries the peer once more
+		clear(t.refusals)
+	}
+	t.refusals[key{f.Client, f.Local}] = f.peer
+}
+
+// Stop reads no more from clients. Flows that live go on until they are idle or cut; replies still reach their clients.
+func (t *Table) Stop() {
+	_ = t.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket.
+func (t *Table) Close() {
+	t.Stop()
+	t.serving.Wait()
+	_ = t.conn.Close()
+}

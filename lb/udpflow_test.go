@@ -1,0 +1,202 @@
+package lb
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+)
+
+// udpClient is a client of a rig whose listener is UDP.
+type udpClient struct {
+	*net.UDPConn
+	r *rig
+}
+
+func (r *rig) udp() udpClient {
+	r.t.Helper()
+	c, err := net.Dial("udp", r.addr())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return udpClient{c.(*net.UDPConn), r}
+}
+
+func (c udpClient) send() {
+	c.r.t.Helper()
+	if _, err := c.Write([]byte("who")); err != nil {
+		c.r.t.Fatal(err)
+	}
+}
+
+// ask says which peer answers.
+func (c udpClient) ask() string {
+	c.r.t.Helper()
+	c.send()
+	b := make([]byte, 64)
+	n, err := c.Read(b)
+	if err != nil {
+		c.r.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// datagrams is a rig with a UDP listener and one peer on each address; the peers have one port.
+func datagrams(t *testing.T, ips ...string) (r *rig, peers map[string]*net.UDPConn) {
+	r = newRig(t)
+	r.listener().Listen[0].Network = "udp"
+	peers = make(map[string]*net.UDPConn)
+	port := uint16(0)
+	for _, ip := range ips {
+		c := echoUDP(t, ip, port)
+		at := netip.MustParseAddrPort(c.LocalAddr().String())
+		port = at.Port()
+		peers[at.String()] = c
+		r.pool().Backends = append(r.pool().Backends, named(ip, port))
+	}
+	return r, peers
+}
+
+// cutAll ends the flows that live, instead of the idle timeout, and checks the books.
+func (r *rig) cutAll() {
+	r.t.Helper()
+	for _, l := range r.server.running().everyListener() {
+		l.live.killAll(end.Shutdown)
+	}
+	r.closed()
+}
+
+// UD-7: hash leads a client to the same peer again and again; after a refusal the next datagram goes to another.
+func TestUD7NextDatagramGoesToAnotherPeer(t *testing.T) {
+	r, peers := datagrams(t, "127.0.0.2", "127.0.0.3")
+	r.pool().Balance = "hash"
+	r.serve()
+	c := r.udp()
+	who := c.ask()
+	peers[who].Close()
+	c.send() // lost with the refusal
+	if ends := r.awaitEnds(1); ends[0] != "server_reset" {
+		t.Errorf("ends %v", ends)
+	}
+	if again := c.ask(); again == who {
+		t.Errorf("served by %s, which is closed", again)
+	}
+	r.cutAll()
+}
+
+// The only peer is tried again, though it has just refused.
+func TestUD7TheOnlyPeerIsTriedAgain(t *testing.T) {
+	r, peers := datagrams(t, "127.0.0.2")
+	r.serve()
+	c := r.udp()
+	who := c.ask()
+	peers[who].Close()
+	c.send()
+	r.awaitEnds(1)
+	echoUDP(t, "127.0.0.2", netip.MustParseAddrPort(who).Port())
+	if again := c.ask(); again != who {
+		t.Errorf("served by %s", again)
+	}
+	r.cutAll()
+}
+
+func TestUD8FlowsAboveMaxConnsAreDropped(t *testing.T) {
+	r, _ := datagrams(t, "127.0.0.2")
+	r.listener().MaxConns = 3
+	r.serve()
+	var clients []udpClient
+	for range 3 {
+		c := r.udp()
+		c.ask()
+		clients = append(clients, c)
+	}
+	l := r.server.running().listeners[0]
+	r.udp().send()
+	eventually(t, "the drop", func() bool { return l.dropped.all()["max_conns"] == 1 })
+	for _, c := range clients {
+		c.ask()
+	}
+	if n := l.total.Load(); n != 3 {
+		t.Errorf("%d flows", n)
+	}
+	r.server.KillConns(admin.ConnFilter{ID: 1})
+	r.awaitEnds(1)
+	r.udp().ask()
+	r.cutAll()
+}
+
+func TestUD13FlowsFollowTheName(t *testing.T) {
+	const flows = 100
+	r, peers := datagrams(t, "127.0.0.2", "127.0.0.3")
+	r.dns.SetA("db.test", 0, "127.0.0.2")
+	b := r.pool().Backends[0]
+	b.Host = "db.test"
+	r.pool().Backends = []config.Backend{b}
+	r.serve()
+	var clients []udpClient
+	for range flows {
+		c := r.udp()
+		c.ask()
+		clients = append(clients, c)
+	}
+	r.dns.SetA("db.test", 0, "127.0.0.3")
+	r.awaitListed("127.0.0.3")
+	for _, c := range clients {
+		if who := netip.MustParseAddrPort(c.ask()); who.Addr() != netip.MustParseAddr("127.0.0.3") || peers[who.String()] == nil {
+			t.Errorf("served by %v", who)
+		}
+	}
+	for _, word := range r.awaitEnds(flows) {
+		if word != "peer_removed" {
+			t.Errorf("end %s", word)
+		}
+	}
+	eventually(t, "the old peer is gone", func() bool { return len(r.status().Peers) == 1 })
+	r.cutAll()
+}
+
+func TestUD16ModesAreOfTheConfigAndOfItsReload(t *testing.T) {
+	r, _ := datagrams(t, "127.0.0.2")
+	r.listener().Mode, r.listener().Responses = "reqresp", 1
+	r.serve()
+	c := r.udp()
+	for n := range 3 {
+		c.ask()
+		if ends := r.awaitEnds(n + 1); slices.ContainsFunc(ends, func(w string) bool { return w != "complete" }) {
+			t.Fatalf("ends %v", ends)
+		}
+	}
+	if _, err := r.reload(func(c *config.Config) { c.Listeners[0].Mode = "oneway" }); err != nil {
+		t.Fatal(err)
+	}
+	c.send()
+	l := r.server.running().listeners[0]
+	eventually(t, "the answer is dropped", func() bool { return l.dropped.all()["one_way"] == 1 })
+	r.cutAll()
+}
+
+func TestUD9OwnListenersAreNoClients(t *testing.T) {
+	r, _ := datagrams(t, "127.0.0.2")
+	r.serve()
+	at := netip.MustParseAddrPort(r.addr())
+	owner := flowOwner{r.server.running().listeners[0].port}
+	for _, tc := range []struct {
+		addr netip.AddrPort
+		own  bool
+	}{
+		{at, true},
+		{netip.AddrPortFrom(at.Addr(), at.Port()^1), false},
+		{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), at.Port()), false},
+	} {
+		if got := owner.IsOwn(tc.addr); got != tc.own {
+			t.Errorf("%v: %v", tc.addr, got)
+		}
+	}
+}
