@@ -26,4 +26,9 @@ func (m *limit) take() bool {
 	}
 }
 
+func (m *limit) full() bool {
+	most := m.max.Load()
+	return most > 0 && m.held.Load() >= most
+}
+
 func (m *limit) give() { m.held.Add(-1) }

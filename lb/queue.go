@@ -82,7 +82,7 @@ func (q *queue) join(t *trip, why reason) end.Word {
 	most, timeout, late := q.bounds(why)
 	k := &ticket{trip: t, why: why}
 	q.mu.Lock()
-	if q.closed || q.count[why] >= most {
+	if !q.roomLocked(why, most) {
 		q.mu.Unlock()
 		t.listener.rejected.add([...]string{isFull: "queue", isHeld: "hold_max"}[why])
 		return end.Limit
@@ -95,6 +95,16 @@ func (q *queue) join(t *trip, why reason) end.Word {
 	q.mu.Unlock()
 	q.serve() // what came free before this client was in the list
 	return end.None
+}
+
+func (q *queue) roomLocked(why reason, most int) bool { return !q.closed && q.count[why] < most }
+
+// hasRoom says whether one more client may wait for a reason.
+func (q *queue) hasRoom(why reason) bool {
+	most, _, _ := q.bounds(why)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.roomLocked(why, most)
 }
 
 // serve gives peers to those who have waited longest. Only who has tried peers already may be passed by: for those that it

@@ -105,17 +105,19 @@ func (t *trip) take() netip.AddrPort {
 	return t.peer.Addr()
 }
 
+func (t *trip) key() pool.Key { return t.listener.pool.key(t.client, t.local) }
+
 // key is what balance = "hash" goes by.
-func (t *trip) key() pool.Key {
-	switch c := t.listener.pool.conf(); {
+func (p *livePool) key(client, local netip.AddrPort) pool.Key {
+	switch c := p.conf(); {
 	case c.Balance != "hash":
 		return 0
 	case c.HashKey == "source_port":
-		return pool.KeyOf(t.client.Addr(), t.client.Port())
+		return pool.KeyOf(client.Addr(), client.Port())
 	case c.HashKey == "destination":
-		return pool.KeyOf(t.local.Addr(), t.local.Port())
+		return pool.KeyOf(local.Addr(), local.Port())
 	}
-	return pool.KeyOf(t.client.Addr(), 0)
+	return pool.KeyOf(client.Addr(), 0)
 }
 
 // Failed gives the lease back with what the failure says about the peer.

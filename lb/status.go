@@ -65,8 +65,10 @@ func (s *Server) names(pools []*livePool) []admin.Name {
 // questions that makes, by name and type.
 func (s *Server) RefreshNames(name string) int { return s.watcher.Refresh(name) }
 
-func (p *livePool) status() admin.Pool {
-	table := p.table.Status()
+func (p *livePool) status() admin.Pool { return p.describe(p.table.Status()) }
+
+// describe is the pool with what its table says.
+func (p *livePool) describe(table pool.Status) admin.Pool {
 	published, reclaimed := p.table.Counts()
 	tier, selectable := p.table.Serving()
 	st := admin.Pool{
@@ -95,6 +97,13 @@ func peerStatus(p pool.PeerStatus) admin.Peer {
 	st := admin.Peer{
 		Addr: p.Addr.String(), Weight: p.Weight, Tier: p.Tier, State: p.State, Health: p.Health.String(),
 		Admin: p.Admin.String(), Active: p.Active, Total: p.Total, Sources: append([]string{}, p.Sources...),
+		Standing: p.Standing.String(), Why: p.Standing.Why(),
+	}
+	if len(p.Figures) > 0 {
+		st.Figures = make(map[string]float64, len(p.Figures))
+		for _, f := range p.Figures {
+			st.Figures[f.Name] = f.Value
+		}
 	}
 	if p.AdminWeight != pool.NoWeight {
 		st.AdminWeight = &p.AdminWeight

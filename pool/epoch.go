@@ -57,16 +57,16 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		p.listings++
 		p.newest.Store(e.id)
 		e.peers[i] = p
-		h, weight := p.Health(), int64(t.weight(m))
-		if weight == 0 || h == HealthDown || p.Admin() != AdminReady || (len(e.candidates) > 0 && m.Tier > e.tier) {
+		if t.barred(m, p) != StandingGood || (len(e.candidates) > 0 && m.Tier > e.tier) {
 			continue
 		}
+		weight := int64(t.weight(m))
 		if m.Tier < e.tier { // what was found so far stands by
 			e.candidates, e.heaviest, e.unproven = e.candidates[:0], 0, false
 		}
 		e.tier = m.Tier
 		e.heaviest = max(e.heaviest, weight)
-		proven := !t.opts.Checked || h == HealthUp
+		proven := !t.opts.Checked || p.Health() == HealthUp
 		e.unproven = e.unproven || !proven
 		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven})
 	}

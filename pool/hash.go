@@ -39,7 +39,7 @@ func (e *epoch) hashed(r *asking) *candidate {
 	plain := e.plain(r)
 	if plain && e.weights == 1 {
 		c := e.winner(r.Key)
-		c.tallies[r.tally].take(0)
+		c.takeFreely(r)
 		return c
 	}
 	for {

@@ -19,6 +19,7 @@ type asking struct {
 	*Request
 	tally int    // which one of each peer counts it
 	turn  uint32 // of the candidates, who is looked at first
+	dry   bool   // to know whom it would get: nothing is taken, and no turn, place or holder moves on
 }
 
 // Outcome says what a session tells about its peer.

@@ -57,7 +57,7 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 	start := int(r.turn % uint32(n))
 	if e.plain(r) {
 		c := e.lightest(r.tally, start)
-		c.tallies[r.tally].take(0)
+		c.takeFreely(r)
 		return c
 	}
 	for {

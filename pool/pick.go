@@ -36,25 +36,13 @@ func ParsePolicy(s string) (Policy, error) {
 	return 0, fmt.Errorf("balance %q, expected one of %s", s, strings.Join(policyWords[:], ", "))
 }
 
-// The ranks of a candidate at a pick: a lower rank wins outright, whatever the load.
+// The ranks of a candidate at a pick: a lower rank wins outright, whatever the load. In between are the other standings.
 const (
-	rankGood     = iota
-	rankUnproven // its check has not spoken yet
-	rankEjected
-	rankNever // excluded, or at its limit
+	rankGood  = StandingGood
+	rankNever = StandingFull // that, and all that follow
 )
 
-func (e *epoch) rank(c *candidate, r *asking) int {
-	switch {
-	case e.excluded(c, r), c.tallies[r.tally].full(e.table.opts.MaxConns):
-		return rankNever
-	case c.peer.ejected(e.table, r.Request):
-		return rankEjected
-	case !c.proven:
-		return rankUnproven
-	}
-	return rankGood
-}
+func (e *epoch) rank(c *candidate, r *asking) Standing { return min(e.standing(c, r), rankNever) }
 
 func (e *epoch) excluded(c *candidate, r *asking) bool {
 	return len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr)
@@ -69,9 +57,20 @@ func (e *epoch) plain(r *asking) bool {
 	return until == 0 || e.table.clock(r.Request) >= until
 }
 
-// take begins a lease on a candidate, unless it is at its limit.
+// take begins a lease on a candidate, unless it is at its limit. Who only asks gets none.
 func (e *epoch) take(c *candidate, r *asking) bool {
-	return c.tallies[r.tally].take(e.table.opts.MaxConns)
+	t, limit := &c.tallies[r.tally], e.table.opts.MaxConns
+	if r.dry {
+		return !t.full(limit)
+	}
+	return t.take(limit)
+}
+
+// takeFreely is take where plain says that there is no limit.
+func (c *candidate) takeFreely(r *asking) {
+	if !r.dry {
+		c.tallies[r.tally].started.Add(1)
+	}
 }
 
 // pick chooses a candidate and takes it, or returns nil.

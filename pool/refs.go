@@ -15,6 +15,9 @@ type refs struct {
 // take adds a reference and says whose turn it is to be looked at first.
 func (r *refs) take() (turn uint32) { return uint32(r.n.Add(1<<32+1)>>32) + r.from }
 
+// next is the turn that take would give.
+func (r *refs) next() uint32 { return uint32(r.n.Load()>>32) + 1 + r.from }
+
 // give takes one back and returns how many are left.
 func (r *refs) give() int32 { return int32(uint32(r.n.Add(^uint64(0)))) }
 

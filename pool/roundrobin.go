@@ -36,7 +36,10 @@ func (d *dealer) deal(n int64) uint64 { return uint64(d.turn.n.Add(n) - n) }
 
 // nextTurn plays a turn. It never waits: while another goroutine of the slot fills the hand, a turn comes from the counter.
 func (t *Table) nextTurn(r *asking) uint64 {
-	if len(t.hands) == 1 {
+	switch {
+	case r.dry:
+		return t.turnAhead(r)
+	case len(t.hands) == 1:
 		return t.deal(1)
 	}
 	h := &t.hands[r.Slot]
@@ -63,6 +66,14 @@ func (t *Table) nextTurn(r *asking) uint64 {
 			}
 		}
 	}
+}
+
+// turnAhead is the turn that nextTurn would play now.
+func (t *Table) turnAhead(r *asking) uint64 {
+	if held := t.hands[r.Slot].turns.Load(); held&255 != 0 && held&255 != dealing {
+		return held >> 8
+	}
+	return uint64(t.turn.n.Load())
 }
 
 // inTurn takes the candidate whose turn it is. If it cannot be taken, the next one that can is, from an offset that moves

@@ -25,7 +25,7 @@ func (e *epoch) held(r *asking) *candidate {
 		if next == nil {
 			return nil
 		}
-		if next.peer == old || e.table.holds.CompareAndSwap(old, next.peer) {
+		if r.dry || next.peer == old || e.table.holds.CompareAndSwap(old, next.peer) {
 			return next
 		}
 		next.tallies[r.tally].give() // another session has moved on before this one: it goes where that went

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -127,7 +128,7 @@ func (c *Client) refused(resp *http.Response) error {
 		if len(p.Problems) > 0 {
 			return &Invalid{p.Problems}
 		}
-		if known := append(p.Pools, p.Peers...); len(known) > 0 {
+		if known := slices.Concat(p.Listeners, p.Pools, p.Peers); len(known) > 0 {
 			p.Error += ", expected one of " + strings.Join(known, ", ")
 		}
 		return &Refusal{resp.StatusCode, p.Error}

@@ -46,6 +46,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/weight", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "weight") }},
 		{http.MethodPost, "/v1/pools/{pool}/hold", func(w http.ResponseWriter, r *http.Request) { holdPool(w, r, s, true) }},
 		{http.MethodPost, "/v1/pools/{pool}/release", func(w http.ResponseWriter, r *http.Request) { holdPool(w, r, s, false) }},
+		get("/v1/listeners/{listener}/explain", func(w http.ResponseWriter, r *http.Request) { explain(w, r, s) }),
 		get("/v1/epochs", func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }),
 		get("/v1/conns", func(w http.ResponseWriter, r *http.Request) { conns(w, r, s) }),
 		{http.MethodDelete, "/v1/conns", func(w http.ResponseWriter, r *http.Request) { killMany(w, r, s) }},
@@ -83,6 +84,8 @@ type problem struct {
 	Paths []string `json:"paths,omitempty"` // what there is instead
 	Pools []string `json:"pools,omitempty"`
 	Peers []string `json:"peers,omitempty"`
+
+	Listeners []string `json:"listeners,omitempty"`
 
 	Problems []string `json:"problems,omitempty"` // of a config
 }

@@ -37,11 +37,12 @@ type WeightRequest struct {
 	Weight json.RawMessage `json:"weight"`
 }
 
-// Unknown is the error for the name of a pool, or the address of a peer, that is not there. It says which are.
+// Unknown is the error for the name of a listener or a pool, or the address of a peer, that is not there. It says which are.
 type Unknown struct {
-	Text  string
-	Pools []string
-	Peers []string
+	Text      string
+	Listeners []string
+	Pools     []string
+	Peers     []string
 }
 
 func (u *Unknown) Error() string { return u.Text }
@@ -56,8 +57,12 @@ func unknown(w http.ResponseWriter, err error) {
 		document(w, http.StatusConflict, problem{Error: err.Error()})
 		return
 	}
-	document(w, http.StatusNotFound, problem{Error: u.Text, Pools: u.Pools[:min(len(u.Pools), maxKnown)], Peers: u.Peers[:min(len(u.Peers), maxKnown)]})
+	document(w, http.StatusNotFound, problem{
+		Error: u.Text, Listeners: first(u.Listeners, maxKnown), Pools: first(u.Pools, maxKnown), Peers: first(u.Peers, maxKnown),
+	})
 }
+
+func first(list []string, n int) []string { return list[:min(len(list), n)] }
 
 func orderPeer(w http.ResponseWriter, r *http.Request, s Source, word string) {
 	o := Order{Word: word}

@@ -64,6 +64,10 @@ type Peer struct {
 	Total        uint64     `json:"total"`
 	Sources      []string   `json:"sources"` // the backends that name it; none while it drains
 	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+
+	Standing string             `json:"standing"` // at a pick: good, unproven, ejected, full, tried, standby, weightless, down, drain, maint, unlisted
+	Why      string             `json:"why"`      // the same as a sentence
+	Figures  map[string]float64 `json:"figures,omitempty"`
 }
 
 // Listener is one bound address.

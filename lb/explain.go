@@ -1,0 +1,104 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/pool"
+)
+
+// Explain says what a new client of a listener would get now, and why. It asks those who would decide, and takes nothing.
+// Without a valid address the client is any.
+func (s *Server) Explain(name string, client netip.AddrPort) (admin.Explanation, error) {
+	var of []*listener
+	u := &admin.Unknown{Text: fmt.Sprintf("no listener is named %q", name)}
+	for _, l := range s.running().listeners {
+		if l.name == name {
+			of = append(of, l)
+		} else if n := len(u.Listeners); n == 0 || u.Listeners[n-1] != l.name {
+			u.Listeners = append(u.Listeners, l.name)
+		}
+	}
+	if len(of) == 0 {
+		return admin.Explanation{}, u
+	}
+	return explain(of, client), nil
+}
+
+// explain answers for a listener by its addresses: whatever a client connects to, the pool and the limit are the same.
+func explain(of []*listener, client netip.AddrPort) admin.Explanation {
+	l := of[0]
+	p := l.pool
+	local := l.port.addr
+	table := p.table.Explain(pool.Request{Now: p.table.Since(time.Now()), Key: p.key(client, local)})
+	st := p.describe(table.Status)
+	x := admin.Explanation{
+		Listener: l.name, Pool: p.name, Balance: st.Balance, Epoch: st.Epoch, Tier: st.Tier, Drawn: table.Drawn, Next: []string{}, Peers: st.Peers,
+	}
+	switch {
+	case client.Port() != 0:
+		x.Source = client.String()
+	case client.Addr().IsValid():
+		x.Source = client.Addr().String()
+	}
+	for _, e := range st.Epochs {
+		x.Cause = e.Cause // the newest is the last
+	}
+	x.Outcome, x.Reason = l.outlook(len(table.Next) > 0)
+	if x.Outcome != "peer" {
+		return x
+	}
+	if missing := p.missing(client, local, len(of) > 1); missing != "" {
+		x.Outcome, x.Reason = "unknown", missing
+		return x
+	}
+	x.Next = addrs(table.Next)
+	return x
+}
+
+// outlook says what becomes of a new client, in the order in which trip.Next asks.
+func (l *listener) outlook(picked bool) (outcome, reason string) {
+	q := &l.pool.queue
+	if l.limit.full() {
+		return "refused", end.Limit.String()
+	}
+	why, wait := q.reasonToWait()
+	if !wait && !picked {
+		why, wait = q.reason()
+	}
+	switch {
+	case !wait && picked:
+		return "peer", ""
+	case !wait, l.port.proto == "udp":
+		return "refused", end.NoPeer.String()
+	case !q.hasRoom(why):
+		return "refused", end.Limit.String()
+	case q.held.Load():
+		return "wait", "an operator holds the pool"
+	case why == isHeld:
+		return "wait", "no peer may be picked"
+	case picked:
+		return "wait", "others wait already"
+	}
+	return "wait", "every peer is at its limit"
+}
+
+// missing says what the policy goes by and nobody has said; "" if nothing is missing.
+func (p *livePool) missing(client, local netip.AddrPort, several bool) string {
+	c := p.conf()
+	switch {
+	case c.Balance != "hash":
+	case c.HashKey == "destination":
+		if several || local.Addr().IsUnspecified() {
+			return "hash_key = \"destination\": the peer depends on the address that the client connects to"
+		}
+	case !client.Addr().IsValid():
+		return fmt.Sprintf("hash_key = %q: the peer depends on the client's address, which was not given", c.HashKey)
+	case c.HashKey == "source_port" && client.Port() == 0:
+		return "hash_key = \"source_port\": the peer depends on the client's port too, which was not given"
+	}
+	return ""
+}

@@ -1,0 +1,70 @@
+package pool
+
+// Standing says whether a peer may be picked now, and if not, why. It is what picks go by.
+type Standing uint8
+
+// The standings. A pick takes the lowest that it finds among the first three, and never one of the others.
+const (
+	StandingGood     Standing = iota
+	StandingUnproven          // its check has not passed yet
+	StandingEjected           // sessions have failed on it in a row
+	StandingFull              // it is at MaxConns
+	StandingTried             // the session has tried it
+	StandingStandby           // another tier serves
+	StandingWeightless
+	StandingDown // its check fails
+	StandingDrain
+	StandingMaint
+	StandingUnlisted // the newest epoch does not list it
+)
+
+var standingWords = [...][2]string{
+	StandingGood:       {"good", "may be picked"},
+	StandingUnproven:   {"unproven", "its check has not passed yet: picked only if no better one is there"},
+	StandingEjected:    {"ejected", "sessions have failed on it in a row: picked only if no better one is there"},
+	StandingFull:       {"full", "it is at max_conns"},
+	StandingTried:      {"tried", "the session has tried it"},
+	StandingStandby:    {"standby", "another tier serves"},
+	StandingWeightless: {"weightless", "its weight is 0"},
+	StandingDown:       {"down", "its check fails"},
+	StandingDrain:      {"drain", "an operator drains it"},
+	StandingMaint:      {"maint", "an operator has it under maintenance"},
+	StandingUnlisted:   {"unlisted", "it is no longer listed, and only keeps the sessions that it has"},
+}
+
+// String is the standing as one word.
+func (s Standing) String() string { return standingWords[s][0] }
+
+// Why is the standing as a sentence without its peer.
+func (s Standing) Why() string { return standingWords[s][1] }
+
+// standing is that of a candidate, for who asks.
+func (e *epoch) standing(c *candidate, r *asking) Standing {
+	switch {
+	case e.excluded(c, r):
+		return StandingTried
+	case c.tallies[r.tally].full(e.table.opts.MaxConns):
+		return StandingFull
+	case c.peer.ejected(e.table, r.Request):
+		return StandingEjected
+	case !c.proven:
+		return StandingUnproven
+	}
+	return StandingGood
+}
+
+// barred says what keeps a member from being a candidate in whichever tier it is; StandingGood if nothing does. The caller
+// holds t.mu.
+func (t *Table) barred(m Member, p *Peer) Standing {
+	switch {
+	case p.Admin() == AdminMaint:
+		return StandingMaint
+	case p.Admin() == AdminDrain:
+		return StandingDrain
+	case p.Health() == HealthDown:
+		return StandingDown
+	case t.weight(m) == 0:
+		return StandingWeightless
+	}
+	return StandingGood
+}
