@@ -21,6 +21,7 @@ type setup struct {
 	port     uint16   // of the backends
 	resolver string   // host:port of the DNS server for names; "" where hosts are addresses
 	top      string   // top-level keys
+	log      string
 	listener string
 	pool     string
 	backend  string // for each backend
@@ -46,7 +47,7 @@ func (s *setup) write(t *testing.T) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("%s", s.top)
 	line("[admin]\nlisten = %q", s.admin)
-	line("[log]\nformat = \"json\"")
+	line("[log]\nformat = \"json\"\n%s", s.log)
 	if s.resolver != "" {
 		line("[resolver.default]\nservers = [\"udp://%s\"]\n%s", s.resolver,
 			withDefaults(s.dns, "attempt_timeout", `"500ms"`, "hosts_file", `"off"`))

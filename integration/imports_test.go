@@ -59,6 +59,11 @@ var importRules = []importRule{
 		why:   "it looks at a machine, not at a balancer",
 	},
 	{
+		packages: "lb/logtarget",
+		never:    []string{"lb", "pool", "dnswatch", "lb/config", "lb/admin", "lb/internal/..."},
+		why:      "a target takes lines, whatever they say",
+	},
+	{
 		packages: "lb/config", may: []string{"github.com/BurntSushi/toml"},
 		never: []string{"lb", "pool", "dnswatch", "lb/admin", "lb/check", "lb/internal/..."},
 		why:   "a file format is not a program",
@@ -78,7 +83,7 @@ var importRules = []importRule{
 	},
 	{
 		packages: "cmd/ebb", may: []string{
-			"lb", "lb/admin", "lb/config", "lb/doctor", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
+			"lb", "lb/admin", "lb/config", "lb/doctor", "lb/logtarget", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
 			"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "dnswatch/dnstest",
 		},
 		directly: []string{"pool", "dnswatch"},

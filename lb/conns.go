@@ -19,7 +19,12 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 	if f.Limit > 0 {
 		found = found[:min(f.Limit, matched)]
 	}
-	list = make([]admin.Conn, len(found))
+	return describe(found), matched
+}
+
+// describe says what sessions are and do, in their order.
+func describe(found []settled) []admin.Conn {
+	list := make([]admin.Conn, len(found))
 	var carried []*relay.Session
 	var at []int
 	for i, c := range found {
@@ -50,7 +55,7 @@ func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 		list[i].Age = now.Sub(c.walk().born).Seconds()
 		list[i].Idle = min(list[i].Idle, list[i].Age)
 	}
-	return list, matched
+	return list
 }
 
 // KillConns ends the sessions that a filter lets pass and says how many.
@@ -66,26 +71,32 @@ func (s *Server) KillConns(f admin.ConnFilter) int {
 }
 
 // find gives the sessions that a filter lets pass, in any order.
-func (s *Server) find(f admin.ConnFilter) (found []settled) {
+func (s *Server) find(f admin.ConnFilter) []settled {
 	now := time.Now()
 	peer, _ := netip.ParseAddrPort(f.Peer) // or an address
 	host, _ := netip.ParseAddr(f.Peer)
+	return s.gather(func(l *listener) bool {
+		return (f.Listener == "" || l.name == f.Listener) && (f.Pool == "" || l.pool.name == f.Pool)
+	}, func(c settled) bool {
+		t := c.walk()
+		return (f.ID == 0 || t.id == f.ID) &&
+			(f.Epoch == 0 || c.epoch == f.Epoch) &&
+			(f.Peer == "" || c.peer.IsValid() && (c.peer == peer || c.peer.Addr() == host)) &&
+			(!f.Source.IsValid() || f.Source.Contains(t.client.Addr())) &&
+			(f.MinAge <= 0 || now.Sub(t.born) >= f.MinAge)
+	})
+}
+
+// gather gives the sessions of the listeners that are wanted, if they are wanted themselves.
+func (s *Server) gather(of func(*listener) bool, wanted func(settled) bool) (found []settled) {
 	for _, l := range s.running().everyListener() {
-		if f.Listener != "" && l.name != f.Listener || f.Pool != "" && l.pool.name != f.Pool {
-			continue
+		if of(l) {
+			l.live.each(func(c settled) {
+				if wanted(c) {
+					found = append(found, c)
+				}
+			})
 		}
-		l.live.each(func(c settled) {
-			t := c.walk()
-			switch {
-			case f.ID > 0 && t.id != f.ID,
-				f.Epoch > 0 && c.epoch != f.Epoch,
-				f.Peer != "" && (c.peer != peer && c.peer.Addr() != host || !c.peer.IsValid()),
-				f.Source.IsValid() && !f.Source.Contains(t.client.Addr()),
-				f.MinAge > 0 && now.Sub(t.born) < f.MinAge:
-				return
-			}
-			found = append(found, c)
-		})
 	}
 	return found
 }

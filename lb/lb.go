@@ -61,7 +61,7 @@ type Server struct {
 	engine  string       // how TCP is carried
 	loops   *relay.Loops // nil is the portable relay
 	ids     atomic.Uint64
-	access  atomic.Bool // one log line for each session
+	access  accessLog
 	metrics *admin.Metrics
 	events  *admin.Events
 

@@ -22,7 +22,7 @@ type listener struct {
 	port   *port
 	pool   *livePool
 	log    *slog.Logger
-	access *atomic.Bool // one line for each session
+	access *accessLog
 	slots  int
 	ids    *atomic.Uint64
 	limit  *limit // shared by the addresses of one listener

@@ -73,8 +73,10 @@ func fixed(old, now *config.Config) (problems config.Problems) {
 	for _, key := range config.Changed(old.Relay, now.Relay) {
 		problems = append(problems, now.Problem("relay."+key, "changed, which takes a restart"))
 	}
-	if old.Log.Format != now.Log.Format {
-		problems = append(problems, now.Problem("log.format", "changed, which takes a restart"))
+	for _, key := range config.Changed(old.Log, now.Log) {
+		if key == "format" || key == "target" {
+			problems = append(problems, now.Problem("log."+key, "changed, which takes a restart"))
+		}
 	}
 	return problems
 }

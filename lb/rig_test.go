@@ -192,7 +192,7 @@ func newRig(t testing.TB) *rig {
 		t: t, dns: dns, logs: new(logLines), ready: make(chan struct{}), hurry: make(chan struct{}), done: make(chan error, 1),
 		conf: &config.Config{
 			Admin:           config.Admin{Listen: "127.0.0.1:0"},
-			Log:             config.Log{Access: "close"},
+			Log:             config.Log{Target: "stderr", Access: "close"},
 			Relay:           config.Relay{Engine: engine(), Loops: 2},
 			ShutdownTimeout: patience,
 			Resolvers: []config.Resolver{{

@@ -51,10 +51,13 @@ func (a attempt) String() string {
 
 func (t *trip) walk() *trip { return t }
 
-// begin makes the trip count as a session: from now on one line and one end are owed.
+// begin makes the trip count as a session: from now on an end is owed, and its line.
 func (t *trip) begin() {
 	t.id = t.listener.ids.Add(1)
 	t.listener.total.Add(1)
+	if t.listener.access.begins.Load() {
+		t.logBegin()
+	}
 }
 
 // Next takes a lease for the next attempt, or makes the client wait for one. Peers that this session has tried are not
@@ -187,7 +190,7 @@ func (t *trip) finish(w end.Word, in, out int64, firstByte time.Duration, upstre
 		l.pool.first.Observe(firstByte.Seconds())
 	}
 	l.ended[w].Add(1)
-	if l.access.Load() {
+	if l.access.ends.Load() {
 		t.logEnd(w, in, out, firstByte, upstream)
 	}
 }

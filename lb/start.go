@@ -21,7 +21,7 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 	if err := s.openEngine(conf.Relay); err != nil {
 		return err
 	}
-	s.access.Store(conf.Log.Access != "off")
+	s.access.set(conf.Log)
 	g := &generation{conf: conf, resolvers: make(map[string]string)}
 	for _, r := range conf.Resolvers {
 		g.resolvers[r.Name] = r.Name
@@ -120,6 +120,7 @@ func (s *Server) serve(ctx context.Context) {
 		p.start()
 	}
 	s.accepting.Store(true)
+	s.leavers.Go(func() { s.tellProgress(ctx) })
 	s.awaitReady(ctx)
 	<-ctx.Done()
 }

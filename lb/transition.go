@@ -195,7 +195,7 @@ func (t *transition) commit() {
 	if s.opts.SetLog != nil {
 		s.opts.SetLog(conf.Log)
 	}
-	s.access.Store(conf.Log.Access != "off")
+	s.access.set(conf.Log)
 	bound := newBindings(&s.own, t.next.listeners)
 	for i, p := range t.next.pools {
 		if proposal := t.proposals[p]; proposal != nil {

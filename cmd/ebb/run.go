@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb"
 	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/logtarget"
 )
 
 // flushTimeout bounds how long the end of the process waits for a log target that does not take its lines.
@@ -27,7 +29,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Balance, by a file or by flags",
 		Long: `run listens, asks DNS, and passes sessions to peers until SIGTERM or SIGINT. Then it is no longer ready, takes no more
 sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. SIGHUP reads the file again. Without a file, all --listen
-share one pool of all --to. The log goes to stderr: text on a terminal, JSON otherwise.`,
+share one pool of all --to. The log goes to stderr, text on a terminal and JSON otherwise, unless log.target says
+where; SIGUSR1 opens its file again.`,
 		Example: `  ebb run --listen tcp://127.0.0.1:5432 --to db.example.com:5432
   ebb run --listen tcp://:6379 --to 10.0.0.1:6379,weight=2 --to 10.0.0.2:6379 --check tcp
   ebb run --listen tcp+udp://127.0.0.1:53 --to ns.example.com:53 --resolver udp://10.0.0.2
@@ -49,14 +52,19 @@ share one pool of all --to. The log goes to stderr: text on a terminal, JSON oth
 // serve balances until it is told to stop. When it returns, what was logged has been written, if the target takes it.
 func (c *configFlags) serve(ctx context.Context, conf *config.Config, stderr io.Writer, readyFD *os.File) error {
 	signal.Ignore(syscall.SIGPIPE) // to the end: a log that nobody reads any more is a failed write, not a reason to die
-	sink := lb.NewLogSink(stderr)
+	target, err := logtarget.Open(conf.Log.Target, stderr)
+	if err != nil {
+		return config.Problems{conf.Problem("log.target", "found "+strconv.Quote(conf.Log.Target)+": "+err.Error())}
+	}
+	defer target.Close()
+	sink := lb.NewLogSink(target)
 	defer flush(sink)
 	level := new(slog.LevelVar)
 	level.Set(levelOf(conf.Log))
 	log := lb.NewLogger(sink, logFormat(stderr, conf.Log), level)
 	n := &notifier{fd: readyFD, log: log}
 	defer n.close()
-	ctx, s := newStopper(ctx, n, log)
+	ctx, s := newStopper(ctx, n, target, log)
 	defer s.close()
 	o := lb.RunOptions{
 		Log: log, Version: buildVersion(), Sink: sink, Ready: n.ready, Hurry: s.hurry,
@@ -88,7 +96,7 @@ func logFormat(stderr io.Writer, c config.Log) string {
 	if c.Format != "auto" {
 		return c.Format
 	}
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := stderr.(*os.File); ok && c.Target == "stderr" && term.IsTerminal(int(f.Fd())) {
 		return "text"
 	}
 	return "json"

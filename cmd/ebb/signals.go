@@ -9,10 +9,11 @@ import (
 	"syscall"
 
 	"github.com/ebb-lb/ebb/lb"
+	"github.com/ebb-lb/ebb/lb/logtarget"
 )
 
 // stopper turns signals into the two steps of a shutdown: the first SIGTERM or SIGINT ends ctx, the second closes hurry.
-// SIGHUP reloads what has started.
+// SIGHUP reloads what has started, SIGUSR1 opens the log's file again.
 type stopper struct {
 	hurry   chan struct{}
 	started chan *lb.Server // holds one, when it has
@@ -20,15 +21,16 @@ type stopper struct {
 	signals  chan os.Signal
 	cancel   context.CancelFunc
 	notifier *notifier
+	target   logtarget.Target
 	log      *slog.Logger
 	done     sync.WaitGroup
 }
 
 // newStopper begins to listen for signals. Close ends it.
-func newStopper(ctx context.Context, n *notifier, log *slog.Logger) (context.Context, *stopper) {
+func newStopper(ctx context.Context, n *notifier, target logtarget.Target, log *slog.Logger) (context.Context, *stopper) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stopper{hurry: make(chan struct{}), started: make(chan *lb.Server, 1), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, log: log}
-	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	s := &stopper{hurry: make(chan struct{}), started: make(chan *lb.Server, 1), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, target: target, log: log}
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	s.done.Go(func() { s.listen(ctx) })
 	return ctx, s
 }
@@ -39,6 +41,8 @@ func (s *stopper) listen(ctx context.Context) {
 		switch sig {
 		case syscall.SIGHUP:
 			s.done.Go(func() { s.reload(ctx) })
+		case syscall.SIGUSR1:
+			s.done.Go(s.reopen)
 		default:
 			asked++
 			switch asked {
@@ -61,6 +65,15 @@ func (s *stopper) reload(ctx context.Context) {
 		_, _ = server.Reload()
 	case <-ctx.Done():
 	}
+}
+
+// reopen says so as the first line in the new file, or in the old one why it stays.
+func (s *stopper) reopen() {
+	if err := s.target.Reopen(); err != nil {
+		s.log.Error("log not opened again", "error", err)
+		return
+	}
+	s.log.Info("log opened again")
 }
 
 func (s *stopper) close() {

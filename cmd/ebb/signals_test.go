@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ebb-lb/ebb/lb/logtarget"
 )
 
 // lines is a log target that several goroutines may use.
@@ -33,6 +36,15 @@ func (l *lines) String() string {
 }
 
 func (l *lines) contains(s string) bool { return strings.Contains(l.String(), s) }
+
+func (l *lines) await(t *testing.T, s string) {
+	t.Helper()
+	for give := time.Now().Add(patience); !l.contains(s); time.Sleep(time.Millisecond) {
+		if time.Now().After(give) {
+			t.Fatalf("not within %v: %s", patience, s)
+		}
+	}
+}
 
 // raise sends this process a signal and returns when it has arrived: one that arrives when nobody listens any more would
 // end the tests.
@@ -91,12 +103,28 @@ func TestSignals(t *testing.T) {
 	manager := serviceManager(t)
 	var out lines
 	log := slog.New(slog.NewTextHandler(&out, nil))
-	ctx, s := newStopper(t.Context(), &notifier{log: log}, log)
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	target := openTarget(t, filepath.Join(dir, "ebb.log"))
+	ctx, s := newStopper(t.Context(), &notifier{log: log}, target, log)
 	defer s.close()
 
 	raise(t, syscall.SIGHUP) // nothing has started that could reload
 	if ctx.Err() != nil {
 		t.Fatal("SIGHUP ended it")
+	}
+
+	raise(t, syscall.SIGUSR1)
+	out.await(t, "log opened again")
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	raise(t, syscall.SIGUSR1)
+	out.await(t, `msg="log not opened again" error="open `)
+	if ctx.Err() != nil {
+		t.Fatal("SIGUSR1 ended it")
 	}
 
 	raise(t, syscall.SIGTERM)
@@ -114,8 +142,18 @@ func TestSignals(t *testing.T) {
 	raise(t, syscall.SIGTERM) // a third finds nothing left to do
 }
 
+func openTarget(t *testing.T, name string) logtarget.Target {
+	t.Helper()
+	target, err := logtarget.Open(name, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { target.Close() })
+	return target
+}
+
 func TestStopperCloseAlone(t *testing.T) {
-	ctx, s := newStopper(t.Context(), &notifier{log: slog.New(slog.DiscardHandler)}, slog.New(slog.DiscardHandler))
+	ctx, s := newStopper(t.Context(), &notifier{log: slog.New(slog.DiscardHandler)}, openTarget(t, "stderr"), slog.New(slog.DiscardHandler))
 	s.close()
 	if ctx.Err() != context.Canceled {
 		t.Error("the context lives on")

@@ -27,9 +27,11 @@ type Admin struct {
 
 // Log says what is logged, and how.
 type Log struct {
-	Level  string // debug, info, warn, error
-	Format string // auto, text, json; auto is text on a terminal and JSON otherwise
-	Access string // close, all, off
+	Level    string        // debug, info, warn, error
+	Format   string        // auto, text, json; auto is text on a terminal and JSON otherwise
+	Target   string        // stderr, syslog, journald, or the path of a file
+	Access   string        // close, all, off
+	Progress time.Duration // between lines of one session, with access = "all"; 0 is none
 }
 
 // Relay says how bytes move.

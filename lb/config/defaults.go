@@ -8,7 +8,7 @@ import "time"
 func defaults() Config {
 	return Config{
 		Admin:           Admin{Listen: "127.0.0.1:9321"},
-		Log:             Log{Level: "info", Format: "auto", Access: "close"},
+		Log:             Log{Level: "info", Format: "auto", Target: "stderr", Access: "close", Progress: 10 * time.Minute},
 		Relay:           Relay{Engine: "auto", Loops: 0},
 		ShutdownDelay:   0,
 		ShutdownTimeout: 30 * time.Second,

@@ -42,7 +42,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"admin", "ADDRESS:PORT", "serve status and metrics here, or off", false}, "admin", "listen"},
 	{FlagDef{"log-level", "WORD", "debug, info, warn or error", false}, "log", "level"},
 	{FlagDef{"log-format", "WORD", "auto, text or json", false}, "log", "format"},
-	{FlagDef{"access-log", "WORD", "one line for each session when it ends: close or off", false}, "log", "access"},
+	{FlagDef{"access-log", "WORD", "lines for sessions: close (when they end), all (also when they begin, and meanwhile) or off", false}, "log", "access"},
 }
 
 // topTable tells whether the flag sets what a file has once, so that it may stand beside a file.

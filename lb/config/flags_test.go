@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func flagsOf(t *testing.T, pairs ...string) *Flags {
@@ -126,11 +127,10 @@ func TestFlagProblems(t *testing.T) {
 			`--max-conns: found -1, expected a whole number from 1 to 10000000, or "off"`,
 		}},
 		{"not in this version", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary", "proxy-in", "10.0.0.0/8", "proxy-out", "v2",
-			"check", "exec", "access-log", "all", "balance", "least_time"}, []string{
+			"check", "exec", "balance", "least_time"}, []string{
 			`--want: not in this version`,
 			`--proxy-out: not in this version`,
 			`--proxy-in: not in this version`,
-			`--access-log: found "all", not in this version, expected "close" or "off"`,
 			`--balance: found "least_time", not in this version, expected "leastconn", "roundrobin", "random", "first", "sticky" or "hash"`,
 			`check.command: missing with kind "exec", expected ` + commandForm,
 		}},
@@ -182,7 +182,7 @@ func TestFlagsBesideFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Log != (Log{"debug", "text", "close"}) || c.Admin.Listen != "off" || c.Relay.Loops != 3 {
+	if c.Log != (Log{"debug", "text", "stderr", "close", 10 * time.Minute}) || c.Admin.Listen != "off" || c.Relay.Loops != 3 {
 		t.Errorf("got %+v %+v %+v", c.Log, c.Admin, c.Relay)
 	}
 	_, err = Load(file, flagsOf(t, "listen", "tcp://:1", "to", "h:1", "max-conns", "3", "want", "x", "log-level", "loud"))

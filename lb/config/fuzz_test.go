@@ -78,7 +78,7 @@ func invalid(c *Config) (problems []string) {
 	}
 	word := func(w, words string) bool { return slices.Contains(strings.Fields(words), w) }
 	resolvers, pools, names := make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	rule(word(c.Log.Level, "debug info warn error") && word(c.Log.Format, "auto text json") && word(c.Log.Access, "close off"), "log")
+	rule(word(c.Log.Level, "debug info warn error") && word(c.Log.Format, "auto text json") && word(c.Log.Access, "close all off"), "log")
 	rule(word(c.Relay.Engine, "auto uring epoll portable") && c.Relay.Loops >= 0, "relay")
 	rule(c.ShutdownDelay >= 0 && c.ShutdownTimeout >= 0, "shutdown")
 	rule(c.Admin.Listen != "", "admin")

@@ -14,7 +14,7 @@ type key[T any] struct {
 
 var topKeys = []key[Config]{
 	{name: "admin", read: func(c *Config, v value) { readTable(v, adminKeys, &c.Admin) }},
-	{name: "log", read: func(c *Config, v value) { readTable(v, logKeys, &c.Log) }},
+	{name: "log", read: readLog},
 	{name: "relay", read: func(c *Config, v value) { readTable(v, relayKeys, &c.Relay) }},
 	{name: "shutdown_delay", read: func(c *Config, v value) { v.duration(&c.ShutdownDelay, 0, "") }},
 	{name: "shutdown_timeout", read: func(c *Config, v value) { v.duration(&c.ShutdownTimeout, 0, "") }},
@@ -33,7 +33,9 @@ var adminKeys = []key[Admin]{
 var logKeys = []key[Log]{
 	{name: "level", read: func(l *Log, v value) { v.word(&l.Level, "debug info warn error", "") }},
 	{name: "format", read: func(l *Log, v value) { v.word(&l.Format, "auto text json", "") }},
-	{name: "access", read: func(l *Log, v value) { v.word(&l.Access, "close off", "all") }},
+	{name: "target", read: func(l *Log, v value) { v.logTarget(&l.Target) }},
+	{name: "access", read: func(l *Log, v value) { v.word(&l.Access, "close all off", "") }},
+	{name: "progress", read: func(l *Log, v value) { v.duration(&l.Progress, time.Second, "off") }},
 }
 
 var relayKeys = []key[Relay]{

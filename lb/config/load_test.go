@@ -40,7 +40,14 @@ func TestProblems(t *testing.T) {
 
 		{"unknown top key", "shutdown_dealy = \"1s\"\n" + whole, []string{`f:1: shutdown_dealy: unknown key, did you mean "shutdown_delay"?`}},
 		{"unknown table", whole + "[lgo]\nlevel = 1\n", []string{`f:9: lgo: unknown key, did you mean "log"?`}},
-		{"unknown key, nothing near", whole + "[log]\ncolour = true\n", []string{`f:10: log.colour: unknown key, expected "level", "format" or "access"`}},
+		{"log", whole + "[log]\ntarget = \"ebb.log\"\nprogress = \"10ms\"\n", []string{
+			`f:10: log.target: found "ebb.log", expected the absolute path of a file, "stderr", "syslog" or "journald"`,
+			`f:11: log.progress: found "10ms", expected a duration from 1s to 8760h, or "off"`,
+		}},
+		{"log of the journal", whole + "[log]\ntarget = \"journald\"\nformat = \"text\"\n", []string{
+			`f:11: log.format: found "text" with target = "journald", which has fields and no format, expected "auto"`,
+		}},
+		{"unknown key, nothing near", whole + "[log]\ncolour = true\n", []string{`f:10: log.colour: unknown key, expected "level", "format", "target", "access" or "progress"`}},
 		{"unknown key in an inline table", whole + "[pool.p]\non = {\nded = \"keep\" }\n", []string{`f:11: pool.p.on.ded: unknown key, did you mean "dead"?`}},
 		{"quoted key with a newline", whole + `"a\nb" = 1` + "\n", []string{`f:9: pool.p.backend."a\nb": unknown key, expected "host", "port", "type", "weight", "tier", "family", "refresh", "min_refresh", "max_refresh", "on_empty", "empty_hold", "on_error", "max_stale", "absent_hold" or "allow_answers"`}},
 		{"case matters", whole + "Weight = 1\n", []string{`f:9: pool.p.backend.Weight: unknown key, did you mean "weight"?`}},
