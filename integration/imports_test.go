@@ -44,6 +44,11 @@ var importRules = []importRule{
 		why:   "a server that shares code with the client under test would share its mistakes",
 	},
 	{
+		packages: "lb/internal/preface", may: []string{"github.com/pires/go-proxyproto"},
+		never: []string{"pool", "dnswatch", "lb", "lb/config", "lb/internal/sock"},
+		why:   "a header is bytes and addresses",
+	},
+	{
 		packages: "lb/internal/...", may: []string{"github.com/gaissmai/bart", "golang.org/x/sys/...", "golang.org/x/net/...", "lb/internal/..."},
 		never: []string{"pool", "dnswatch", "lb/config"},
 		why:   "the datapath has no opinions",

@@ -139,6 +139,7 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,
 		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
 	}
+	s.greet()
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
 	return s
 }

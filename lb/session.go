@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/pool"
@@ -229,6 +230,16 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 type tcpSession struct {
 	trip
 	relay.Session
+}
+
+// greet makes what tells the peer who the client is.
+func (s *tcpSession) greet() {
+	switch s.listener.pool.conf().ProxyOut {
+	case "v1":
+		s.Preface = preface.Format(1, s.client, s.local)
+	case "v2":
+		s.Preface = preface.Format(2, s.client, s.local)
+	}
 }
 
 func (s *tcpSession) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }

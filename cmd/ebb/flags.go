@@ -25,7 +25,7 @@ type flagGroup struct{ title, names string }
 
 var flagGroups = []flagGroup{
 	{"Where from and where to", "config listen to"},
-	{"Peers", "balance check connect-timeout"},
+	{"Peers", "balance check connect-timeout proxy-out"},
 	{"Names", "resolver allow-answers min-refresh max-refresh"},
 	{"Sessions", "max-conns idle-timeout engine loops"},
 	{"Process", "admin log-level log-format access-log ready-fd help"},
@@ -90,7 +90,7 @@ func flagDefaults() map[string]string {
 	}
 	p, b, l := c.Pools[0], c.Pools[0].Backends[0], c.Listeners[0]
 	return map[string]string{
-		"balance": p.Balance, "connect-timeout": brief(p.ConnectTimeout),
+		"balance": p.Balance, "proxy-out": p.ProxyOut, "connect-timeout": brief(p.ConnectTimeout),
 		"resolver": strings.Join(c.Resolvers[0].Servers, " "), "min-refresh": brief(b.MinRefresh), "max-refresh": brief(b.MaxRefresh),
 		"max-conns": number(l.MaxConns, "off"), "idle-timeout": idleDefault(l), "engine": c.Relay.Engine, "loops": number(c.Relay.Loops, "auto"),
 		"admin": c.Admin.Listen, "log-level": c.Log.Level, "log-format": c.Log.Format, "access-log": c.Log.Access,

@@ -91,6 +91,7 @@ type Pool struct {
 	ConnectAttempts  int
 	ConnectDeadline  time.Duration // for all attempts, and what a client waits for them
 	FirstByteTimeout time.Duration // for a peer that is connected
+	ProxyOut         string        // off, v1, v2: the PROXY protocol
 	MaxConns         int           // per peer; 0 is no limit
 	Queue            int           // clients that may wait while every peer is at max_conns; 0 is none
 	QueueTimeout     time.Duration

@@ -45,6 +45,7 @@ func defaults() Config {
 			ConnectAttempts:  3,
 			ConnectDeadline:  0,
 			FirstByteTimeout: 0,
+			ProxyOut:         "off",
 			MaxConns:         0,
 			Queue:            0,
 			QueueTimeout:     10 * time.Second,

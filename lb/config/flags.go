@@ -37,7 +37,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"max-conns", "N", "sessions at a time for each listener, or off", false}, "listener", "max_conns"},
 	{FlagDef{"engine", "WORD", "how bytes move: auto, uring, epoll or portable", false}, "relay", "engine"},
 	{FlagDef{"loops", "N", "loops that move bytes, or auto for as many as there are cores", false}, "relay", "loops"},
-	{FlagDef{"proxy-out", "VERSION", notYet, false}, "pool", ""},
+	{FlagDef{"proxy-out", "VERSION", "tell peers who the client is, by the PROXY protocol: v1, v2 or off", false}, "pool", "proxy_out"},
 	{FlagDef{"proxy-in", "CIDR", notYet, true}, "listener", ""},
 	{FlagDef{"admin", "ADDRESS:PORT", "serve status and metrics here, or off", false}, "admin", "listen"},
 	{FlagDef{"log-level", "WORD", "debug, info, warn or error", false}, "log", "level"},

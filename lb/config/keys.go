@@ -88,6 +88,7 @@ var poolKeys = []key[Pool]{
 	{name: "connect_attempts", read: func(p *Pool, v value) { v.int(&p.ConnectAttempts, 1, 100, "") }},
 	{name: "connect_deadline", read: func(p *Pool, v value) { v.duration(&p.ConnectDeadline, time.Millisecond, "off") }},
 	{name: "first_byte_timeout", read: func(p *Pool, v value) { v.duration(&p.FirstByteTimeout, time.Millisecond, "off") }},
+	{name: "proxy_out", read: func(p *Pool, v value) { v.word(&p.ProxyOut, "off v1 v2", "") }},
 	{name: "max_conns", read: func(p *Pool, v value) { v.int(&p.MaxConns, 1, maxConns, "off") }},
 	{name: "queue", read: func(p *Pool, v value) { v.int(&p.Queue, 1, maxConns, "off") }},
 	{name: "queue_timeout", read: func(p *Pool, v value) { v.duration(&p.QueueTimeout, time.Millisecond, "") }},
@@ -104,7 +105,6 @@ var poolKeys = []key[Pool]{
 	{name: "failback"},
 	{name: "max_connecting"},
 	{name: "min_up"},
-	{name: "proxy_out"},
 	{name: "quiet_time"},
 	{name: "slow_start"},
 }

@@ -4,6 +4,7 @@ import "slices"
 
 func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
+	v.src.waiting, v.src.proxied = make(map[string]value), make(map[string]value)
 	for _, name := range names {
 		p := defaults().Pools[0]
 		p.Backends, p.Check = nil, nil
@@ -12,6 +13,9 @@ func readPools(c *Config, v value) {
 		readTable(entries[name], poolKeys, &p)
 		checkWaiting(entries[name], p)
 		checkConnect(entries[name], p)
+		if p.ProxyOut != "off" {
+			v.src.proxied[p.Name] = entries[name].written("proxy_out")
+		}
 		if e := entries[name]; e.sound("balance", "hash_key") && p.Balance != "hash" && p.HashKey != defaults().Pools[0].HashKey {
 			e.written("hash_key").fail("found with balance %q, which has no use for it, expected with balance \"hash\"", p.Balance)
 		}
@@ -34,9 +38,6 @@ func checkWaiting(v value, p Pool) {
 		queue.fail("found a queue without max_conns, expected both: nobody waits where there is no limit")
 	}
 	if p.Queue > 0 || p.WhenNone == "hold" {
-		if v.src.waiting == nil {
-			v.src.waiting = make(map[string]value)
-		}
 		v.src.waiting[p.Name] = queue
 		if p.Queue == 0 {
 			v.src.waiting[p.Name] = v.written("when_none")
@@ -44,12 +45,18 @@ func checkWaiting(v value, p Pool) {
 	}
 }
 
-// checkWaitingUDP refuses pools whose clients may wait, where clients are UDP: a datagram cannot.
-func (s *source) checkWaitingUDP(c *Config) {
+// checkPoolsUDP refuses, where clients are UDP, pools whose clients may wait: a datagram cannot. It refuses those with the
+// PROXY protocol, too.
+func (s *source) checkPoolsUDP(c *Config) {
 	for _, l := range c.Listeners {
-		udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
-		if v, waits := s.waiting[l.Pool]; waits && udp {
+		if !slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" }) {
+			continue
+		}
+		if v, waits := s.waiting[l.Pool]; waits {
 			v.fail("found %s, but listener %q is UDP, expected TCP only: a datagram cannot wait", v.found(), l.Name)
+		}
+		if v, proxied := s.proxied[l.Pool]; proxied {
+			v.fail("found %s, but listener %q is UDP, expected TCP only: there is no header for datagrams in this version", v.found(), l.Name)
 		}
 	}
 }

@@ -149,6 +149,12 @@ func (l *loop) connected(slot int32, k *carried, err error) {
 		return
 	}
 	s := k.session
+	if len(s.Preface) > 0 {
+		if err := sock.SendWhole(int(k.fd[server]), s.Preface); err != nil {
+			l.fail(slot, k, err)
+			return
+		}
+	}
 	s.setUpstream(local)
 	k.phase, k.last = relaying, l.now
 	if !k.director.Connected() {

@@ -16,7 +16,8 @@
 //	R2  A FIN is passed on after all bytes before it, and the other direction goes on.
 //	R3  A stream that was cut is never passed on as one that ended: RST goes on as RST.
 //	R4  An idle session holds two sockets and no buffer.
-//	R5  Done is called exactly once, after both sockets are closed.
+//	R5  The preface stands before the first byte of the client, once on each connection, and counts as nobody's bytes.
+//	R6  Done is called exactly once, after both sockets are closed.
 //
 // It does not choose peers, count sessions, log, or read configuration.
 package relay
@@ -41,6 +42,7 @@ type Options struct {
 	MaxAge           time.Duration // of the session, whatever it does
 	IdleTimeout      time.Duration // nothing moved in either direction
 	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
+	Preface          []byte        // goes to the peer before anything else; at most what a new socket takes at once, 4 KiB
 }
 
 // Director decides for one session. Its methods are called from the goroutine that owns the session, never at the same
@@ -52,7 +54,7 @@ type Director interface {
 	Next() (netip.AddrPort, end.Word)
 	// Failed tells why the attempt was lost, as sock.Classify reads it.
 	Failed(err error)
-	// Connected tells that the attempt succeeded. False gives the peer up again, for it is no longer wanted: another attempt
+	// Connected tells that the attempt succeeded, the preface included. False gives the peer up again, for it is no longer wanted: another attempt
 	// follows.
 	Connected() bool
 	// Done tells the end. Both sockets are closed.
@@ -131,6 +133,11 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			continue
 		}
 		server, err := dial(ctx, addr, s.ConnectTimeout)
+		if err == nil && len(s.Preface) > 0 {
+			if _, err = server.Write(s.Preface); err != nil {
+				_ = server.Close()
+			}
+		}
 		if err != nil {
 			d.Failed(err)
 			continue

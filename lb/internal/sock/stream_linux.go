@@ -92,6 +92,19 @@ func Stream(addr netip.AddrPort) (int, error) {
 	return int(fd), nil
 }
 
+// SendWhole sends bytes on a new non-blocking connection, whose buffer is empty: it takes them all, or the connection is no
+// good.
+func SendWhole(fd int, b []byte) error {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	switch {
+	case errno != 0:
+		return errno
+	case int(n) < len(b):
+		return unix.ENOBUFS
+	}
+	return nil
+}
+
 // KeepAlive makes the kernel notice a peer that vanished without a word.
 func KeepAlive(fd int) {
 	set(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
