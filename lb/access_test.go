@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/end"
 )
 
 // dialFrom is a client with an address of its own.
@@ -38,6 +39,21 @@ func turnedAwayFrom(ip, addr string) error {
 	_, err = c.Read(make([]byte, 1))
 	return err
 }
+
+func (r *rig) dialUDPFrom(ip string) net.Conn {
+	r.t.Helper()
+	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(ip)}}
+	c, err := d.Dial("udp", r.addr())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// held is how many places are taken; a source has its own back before that.
+func (r *rig) held() int64 { return r.server.running().listeners[0].limit.held.Load() }
 
 func (r *rig) rejections() map[string]uint64 { return r.server.running().listeners[0].rejected.all() }
 
@@ -91,23 +107,13 @@ func TestAccessListsHoldForUDP(t *testing.T) {
 	r.listener().Listen[0].Network = "udp"
 	r.listener().Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.64/26")}
 	r.serve()
-	from := func(ip string) net.Conn {
-		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(ip)}}
-		c, err := d.Dial("udp", r.addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		_ = c.SetDeadline(time.Now().Add(patience))
-		return c
-	}
-	no := from("127.0.0.65")
+	no := r.dialUDPFrom("127.0.0.65")
 	for range 3 {
 		_, _ = no.Write([]byte("who"))
 	}
 	l := r.server.running().listeners[0]
 	eventually(t, "three drops", func() bool { return l.dropped.all()["denied"] == 3 })
-	yes := from("127.0.0.3")
+	yes := r.dialUDPFrom("127.0.0.3")
 	_, _ = yes.Write([]byte("who"))
 	b := make([]byte, 64)
 	if n, err := yes.Read(b); err != nil || string(b[:n]) != at.String() {
@@ -115,5 +121,94 @@ func TestAccessListsHoldForUDP(t *testing.T) {
 	}
 	if n := l.total.Load(); n != 1 {
 		t.Errorf("%d flows", n)
+	}
+}
+
+func TestSourcesOfAListener(t *testing.T) {
+	r := newRig(t)
+	b := serveBackend(t, "127.0.0.2", 0)
+	r.pool().Backends = []config.Backend{named("127.0.0.2", b.addr.Port())}
+	r.listener().SourceMaxConns, r.listener().SourcePrefixIPv4 = 2, 28
+	r.listener().MaxConns = 3
+	r.serve()
+	first, second := r.dialFrom("127.0.0.17"), r.dialFrom("127.0.0.18")
+	greeting(t, first)
+	greeting(t, second)
+	if err := turnedAwayFrom("127.0.0.31", r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one too many of a source: %v, want a reset", err)
+	}
+	r.awaitEnds(1)
+	other := r.dialFrom("127.0.0.32")
+	greeting(t, other)
+	if err := turnedAwayFrom("127.0.0.33", r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one too many of all: %v, want a reset", err)
+	}
+	if ends := r.awaitEnds(2); !slices.Equal(ends, []string{"limit", "limit"}) {
+		t.Errorf("ends: %v", ends)
+	}
+	if n := r.rejections(); n["source_max_conns"] != 1 || n["max_conns"] != 1 || len(n) != 2 {
+		t.Errorf("rejected: %v", n)
+	}
+	first.Close()
+	r.awaitEnds(3)
+	eventually(t, "room", func() bool { return r.held() == 2 })
+	greeting(t, r.dialFrom("127.0.0.31"))
+
+	r.reloads(func(c *config.Config) { c.Listeners[0].SourceMaxConns, c.Listeners[0].MaxConns = 0, 0 },
+		"listener front: changed max_conns, source_max_conns")
+	for range 3 {
+		greeting(t, r.dialFrom("127.0.0.31"))
+	}
+}
+
+// A source gives its place back at every way out: refused by max_conns, no peer, a failed connect.
+func TestSourcesGetTheirPlacesBack(t *testing.T) {
+	r := newRig(t)
+	b := serveBackend(t, "127.0.0.2", 0)
+	r.pool().Backends = []config.Backend{named("127.0.0.2", b.addr.Port())}
+	r.listener().SourceMaxConns, r.listener().SourcePrefixIPv4 = 1, 32
+	r.serve()
+	b.stop()
+	for n := range 5 {
+		if err := turnedAway(r.addr()); err == nil {
+			t.Error("served by nobody")
+		}
+		if ends := r.awaitEnds(n + 1); ends[n] != "connect_failed" && ends[n] != "no_peer" {
+			t.Fatalf("ends: %v", ends)
+		}
+		eventually(t, "rest", func() bool { return r.held() == 0 })
+	}
+	r.closed()
+}
+
+func TestSourcesHoldForUDP(t *testing.T) {
+	r := newRig(t)
+	peer := echoUDP(t, "127.0.0.2", 0)
+	at := netip.MustParseAddrPort(peer.LocalAddr().String())
+	r.pool().Backends = []config.Backend{named("127.0.0.2", at.Port())}
+	r.listener().Listen[0].Network = "udp"
+	r.listener().SourceMaxConns, r.listener().SourcePrefixIPv4 = 1, 32
+	r.serve()
+	ask := func(c net.Conn) error {
+		_, _ = c.Write([]byte("who"))
+		_, err := c.Read(make([]byte, 64))
+		return err
+	}
+	first := r.dialUDPFrom("127.0.0.3")
+	if err := ask(first); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = r.dialUDPFrom("127.0.0.3").Write([]byte("who"))
+	l := r.server.running().listeners[0]
+	eventually(t, "a drop", func() bool { return l.dropped.all()["source_max_conns"] == 1 })
+	for _, c := range []net.Conn{first, r.dialUDPFrom("127.0.0.4")} {
+		if err := ask(c); err != nil {
+			t.Error(err)
+		}
+	}
+	l.live.killAll(end.Idle)
+	eventually(t, "rest", func() bool { return r.held() == 0 })
+	if err := ask(r.dialUDPFrom("127.0.0.3")); err != nil {
+		t.Error(err)
 	}
 }

@@ -93,27 +93,21 @@ func (l *listener) leave() {
 	l.part()
 }
 
-// refusal says why a client is not let in: the reason as metrics have it, and the word for its end. The zero value is none.
-type refusal struct {
-	reason string
-	word   end.Word
-}
-
-// admit takes a place for a session, unless its client may not come in or max_conns are taken. Whoever is admitted departs.
-func (l *listener) admit(client netip.Addr) refusal {
+// admit takes a place for a session, unless its client may not come in or a limit is reached. Whoever is admitted departs.
+func (l *listener) admit(client netip.Addr) (gate.Place, refusal) {
 	if !l.conf().access.Admits(client) {
-		return refusal{"denied", end.Denied}
+		return gate.Place{}, refusal{"denied", end.Denied}
 	}
-	if !l.limit.take() {
-		return refusal{"max_conns", end.Limit}
+	place, no := l.limit.take(client)
+	if no.word == end.None {
+		l.active.Add(1)
 	}
-	l.active.Add(1)
-	return refusal{}
+	return place, no
 }
 
-func (l *listener) depart() {
+func (l *listener) depart(place gate.Place) {
 	l.active.Add(-1)
-	l.limit.give()
+	l.limit.give(place)
 }
 
 // nextSlot is the slot of a session that no loop carries.
@@ -128,12 +122,14 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.waiter = s
 	s.begin()
-	if no := l.admit(client.Addr()); no.word != end.None {
+	place, no := l.admit(client.Addr())
+	if no.word != end.None {
 		l.rejected.add(no.reason)
 		s.finish(no.word, 0, 0, 0, netip.AddrPort{})
 		l.part()
 		return nil
 	}
+	s.place = place
 	c, p := l.conf(), l.pool.conf()
 	s.Options = relay.Options{
 		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,

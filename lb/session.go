@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/gate"
 	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
@@ -23,6 +24,7 @@ type trip struct {
 	slot          int
 	client, local netip.AddrPort
 	born          time.Time
+	place         gate.Place // of the listener
 
 	lease    pool.Lease
 	leased   bool
@@ -272,6 +274,6 @@ func (s *tcpSession) Done(w end.Word) {
 	l.live.leave(s.slot, s)
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())
-	l.depart()
+	l.depart(s.place)
 	l.part()
 }

@@ -39,7 +39,7 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 	var errs []error
 	for i := range conf.Listeners {
 		c := &conf.Listeners[i]
-		said, bound := newSettings(c, nil), newLimit(c.MaxConns)
+		said, bound := newSettings(c, nil), newLimit(c)
 		for _, at := range c.Listen {
 			at, err := openPort(ctx, at, s.loops)
 			if err != nil {

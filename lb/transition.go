@@ -132,7 +132,7 @@ func (t *transition) listeners(fail func(what string, err error)) {
 		if was := before[c.Name]; was != nil {
 			said, bound = newSettings(c, was.conf()), was.limit
 		} else {
-			said, bound = newSettings(c, nil), newLimit(c.MaxConns)
+			said, bound = newSettings(c, nil), newLimit(c)
 		}
 		t.settings = append(t.settings, said)
 		for _, at := range c.Listen {
@@ -208,7 +208,7 @@ func (t *transition) commit() {
 		for range said.Listen {
 			l := t.next.listeners[at]
 			at++
-			l.limit.max.Store(int64(said.MaxConns))
+			l.limit.adopt(said.Listener)
 			l.settings.Store(said)
 		}
 	}

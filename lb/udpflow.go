@@ -17,11 +17,13 @@ type udpFlow struct {
 
 // welcomeFlow admits a flow that has joined; nil means that its datagram is dropped, for the reason beside it.
 func (l *listener) welcomeFlow(f *flow.Flow) (*udpFlow, string) {
-	if no := l.admit(f.Client.Addr()); no.word != end.None {
+	place, no := l.admit(f.Client.Addr())
+	if no.word != end.None {
 		l.part()
 		return nil, no.reason
 	}
 	s := &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
+	s.place = place
 	if f.Avoid.IsValid() {
 		s.tried = append(s.tried, f.Avoid)
 	}
@@ -91,6 +93,6 @@ func (s *udpFlow) Done(w end.Word) {
 		in, out := s.moved()
 		s.finish(w, in, out, 0, s.Upstream())
 	}
-	l.depart()
+	l.depart(s.place)
 	l.part()
 }

@@ -67,6 +67,13 @@ func TestAccessProblems(t *testing.T) {
 		{"both", "allow = [\"10.0.0.0/8\", \"10.1.0.0/16\"]\ndeny = [\"10.1.0.0/16\", \"10.0.0.0/8\"]\n", []string{
 			`f:6: listener.deny: found 10.0.0.0/8 and 1 others in allow, too, expected each prefix in one of them`,
 		}},
+		{"prefixes of nothing", "source_prefix_ipv4 = 32\nsource_prefix_ipv6 = 56\n", []string{
+			`f:5: listener.source_prefix_ipv4: found without source_max_conns and source_rate, expected beside one of them`,
+		}},
+		{"prefixes of something", "source_prefix_ipv6 = 56\nsource_rate = 5\n", nil},
+		{"a rate of nothing", "source_rate = 0\n", []string{
+			`f:5: listener.source_rate: found 0, expected a whole number from 1 to 1000000, or "off"`,
+		}},
 		{"no such file", fmt.Sprintf("allow = %q\n", dir+"/none"), []string{
 			fmt.Sprintf(`f:5: listener.allow: found %s, expected a list file: stat: no such file or directory`, value{raw: dir + "/none"}.found()),
 		}},

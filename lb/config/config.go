@@ -66,6 +66,10 @@ type Listener struct {
 	MaxAge           time.Duration // of TCP sessions
 	Datapath         string
 	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
+	SourceMaxConns   int            // for each source; 0 is no limit
+	SourceRate       int            // new sessions in a second, for each source; 0 is no limit
+	SourcePrefixIPv4 int            `key:"source_prefix_ipv4"` // bits of an address that are its source
+	SourcePrefixIPv6 int            `key:"source_prefix_ipv6"`
 
 	Mode              string // of UDP flows: session, reqresp, oneway
 	Responses         int    // to one request; 0 is no limit

@@ -31,6 +31,10 @@ func defaults() Config {
 			HalfCloseTimeout: 30 * time.Second,
 			MaxAge:           0,
 			Datapath:         "relay",
+			SourceMaxConns:   0,
+			SourceRate:       0,
+			SourcePrefixIPv4: 32,
+			SourcePrefixIPv6: 64,
 
 			Mode:              "session",
 			Responses:         1,

@@ -14,6 +14,7 @@ func readListeners(c *Config, v value) {
 		}
 		checkUDP(e, l)
 		checkAccess(e, l)
+		checkSources(e, l)
 		checkMode(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
@@ -64,6 +65,15 @@ func readIdleTimeout(l *Listener, v value) {
 	v.duration(&l.IdleTimeout, time.Millisecond, "off")
 	if l.IdleTimeout > 0 {
 		l.UDPIdleTimeout = l.IdleTimeout
+	}
+}
+
+// checkSources refuses a length of prefixes that nothing is counted by.
+func checkSources(v value, l Listener) {
+	of := defaults().Listeners[0]
+	same := l.SourcePrefixIPv4 == of.SourcePrefixIPv4 && l.SourcePrefixIPv6 == of.SourcePrefixIPv6
+	if !same && l.SourceMaxConns == 0 && l.SourceRate == 0 && v.sound("source_max_conns", "source_rate") {
+		v.written("source_prefix_ipv4", "source_prefix_ipv6").fail("found without source_max_conns and source_rate, expected beside one of them")
 	}
 }
 

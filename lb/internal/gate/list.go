@@ -2,10 +2,12 @@
 //
 //	l := gate.NewList(allow, deny)
 //	if !l.Admits(client) { ... }
+//	place, verdict := sources.Take(client)
 //
-// The model: a List is what the config says, prefix by prefix, and immutable.
+// The model: a List is what the config says, prefix by prefix, and immutable. Sources counts the sessions of each prefix and
+// how fast they come; what it remembers is bounded by the sessions that live and a constant.
 //
-// It does not read files, count sessions, or know listeners.
+// It does not read files, count what it refuses, or know listeners.
 package gate
 
 import (
