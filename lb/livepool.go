@@ -36,15 +36,18 @@ type livePool struct {
 	fates  fates
 	had    bool // there was a peer to offer, as last logged
 	tier   int  // that serves, as last logged
+	guard  guard
 	closed bool
 }
 
-// peerCheck is the check of one peer and its last word.
+// peerCheck is the check of one peer, its last word, and what the pool makes of that.
 type peerCheck struct {
-	watch *check.Watch
-	known bool
-	up    bool
-	blind bool // it cannot be tried here
+	watch    *check.Watch
+	state    check.State
+	verdict  verdict
+	since    time.Time // the verdict or the role is as it is; zero until the check has spoken
+	primary  bool      // it is one, or was when it was last up
+	timeline uint64    // told with that
 }
 
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
@@ -63,7 +66,7 @@ func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Recl
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
-		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, Said: said, OnGone: p.gone,
+		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, Fresh: p.fresh, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)
@@ -97,6 +100,7 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 		p.decideLocked(addr)
 	}
 	p.tellLocked()
+	p.judgeLocked(netip.AddrPort{})
 	p.mu.Unlock()
 }
 
@@ -126,9 +130,9 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 	if conf == nil || p.closed || p.checks[addr] != nil || p.table.Admin(addr) == pool.AdminMaint {
 		return
 	}
-	c := new(peerCheck)
+	c := &peerCheck{verdict: judge(conf, check.State{})}
 	var err error
-	c.watch, err = p.hub.Watch(addr, checkOptions(conf), 0, func(s check.State) { p.checked(addr, c, s) })
+	c.watch, err = p.hub.Watch(addr, checkOptions(conf), conf.MaxLag, func(s check.State) { p.checked(addr, c, s) })
 	if err != nil {
 		p.log.Error("no check", "peer", addr.String(), "error", err)
 		return
@@ -136,33 +140,28 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 	p.checks[addr] = c
 }
 
-// checked takes a change of a check's word. The peer stops to be picked before its sessions are cut.
+// checked takes a change of a check's word.
 func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
-	health, word := pool.HealthDown, "down"
-	if s.Up {
-		health, word = pool.HealthUp, "up"
-	}
 	p.mu.Lock()
 	if p.checks[addr] != c { // the peer is gone
 		p.mu.Unlock()
 		return
 	}
-	before := *c
-	c.known, c.up, c.blind = s.Known, s.Up, s.Blind
-	p.mu.Unlock()
-	if s.Blind && !before.blind {
+	before := c.state
+	c.state = s
+	if s.Role != check.RoleUnknown { // being down is no word on that
+		c.primary, c.timeline = s.Role == check.Primary, s.Timeline
+	}
+	if s.Blind && !before.Blind {
 		p.log.Error("check cannot be tried", "peer", addr.String(), "detail", s.Last.Detail)
 	}
-	if !s.Known || before.known && before.up == s.Up {
-		return
+	if before.Role != check.RoleUnknown && s.Role != check.RoleUnknown && s.Role != before.Role {
+		c.since = time.Now()
+		p.log.Info("peer role", "peer", addr.String(), "role", s.Role.String(), "before", before.Role.String())
 	}
-	p.table.SetHealth(addr, health)
-	p.log.Info("peer "+word, "peer", addr.String(), "reason", s.Last.Reason, "detail", s.Last.Detail, "latency", s.Last.Latency)
-	p.mu.Lock()
-	p.decideLocked(addr)
-	p.tellLocked()
+	lost := p.judgeLocked(addr)
 	p.mu.Unlock()
-	if !s.Up {
+	if lost { // perhaps the name has moved on
 		p.members.hasten()
 	}
 }
@@ -171,19 +170,18 @@ func (p *livePool) isPassing(addr netip.AddrPort) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.checks[addr]
-	return c != nil && c.up
+	return c != nil && c.state.Up
 }
 
-// lastProbe is how long the last probe of a peer took; false if there was none.
-func (p *livePool) lastProbe(addr netip.AddrPort) (time.Duration, bool) {
+// checkOf is what is known from the check of a peer, and its last probe; false if there was none.
+func (p *livePool) checkOf(addr netip.AddrPort) (c peerCheck, last check.Result, ok bool) {
 	p.mu.Lock()
-	c := p.checks[addr]
-	p.mu.Unlock()
-	if c == nil {
-		return 0, false
+	defer p.mu.Unlock()
+	if found := p.checks[addr]; found != nil {
+		c = *found
+		last, ok = c.watch.Last()
 	}
-	r, ok := c.watch.Last()
-	return r.Latency, ok
+	return c, last, ok
 }
 
 // failed asks for an early probe and an early answer: a connect has just failed, and perhaps the name has moved on.

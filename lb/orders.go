@@ -108,6 +108,7 @@ func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err 
 	}
 	p.log.Info("peer "+o.Word, attrs...)
 	p.tellLocked()
+	p.judgeLocked(netip.AddrPort{}) // a primary under maintenance leaves its place to others
 	p.mu.Unlock()
 	if ended != nil {
 		ended.Close()

@@ -1,10 +1,12 @@
 package lb
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/ebb-lb/ebb/dnswatch"
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/pool"
 )
@@ -87,6 +89,9 @@ func (p *livePool) sample(emit admin.Emit) {
 		oldest = time.Since(table.Epochs[0].Born).Seconds()
 	}
 	emit(admin.EpochOldest, oldest, table.Name)
+	if guards(p.conf().Check) {
+		emit(admin.PoolPrimaries, float64(p.guard.primaries.Load()), table.Name)
+	}
 	for _, peer := range table.Peers {
 		addr := peer.Addr.String()
 		up := 0.0
@@ -96,9 +101,7 @@ func (p *livePool) sample(emit admin.Emit) {
 		}
 		emit(admin.PeerUp, up, table.Name, addr)
 		emit(admin.PeerSessionsActive, float64(peer.Active), table.Name, addr)
-		if took, ok := p.lastProbe(peer.Addr); ok {
-			emit(admin.CheckSeconds, took.Seconds(), table.Name, addr, p.conf().Check.Kind)
-		}
+		p.sampleCheck(emit, peer.Addr)
 		c, ok := p.counts.Load(peer.Addr)
 		if !ok { // nothing has ended there yet
 			continue
@@ -110,4 +113,28 @@ func (p *livePool) sample(emit admin.Emit) {
 			}
 		}
 	}
+}
+
+// sampleCheck gives what the check of a peer found.
+func (p *livePool) sampleCheck(emit admin.Emit, addr netip.AddrPort) {
+	c, last, ok := p.checkOf(addr)
+	conf := p.conf().Check
+	if !ok || conf == nil {
+		return
+	}
+	emit(admin.CheckSeconds, last.Latency.Seconds(), p.name, addr.String(), conf.Kind)
+	if role := c.state.Role.String(); role != "" {
+		emit(admin.PeerRole, 1, p.name, addr.String(), role)
+	}
+	if lag, known := lagOf(&c, last); known {
+		emit(admin.PeerLag, lag.Seconds(), p.name, addr.String())
+	}
+	if c.verdict.health == pool.HealthUnfit && c.state.Known {
+		emit(admin.PeerUnwanted, 1, p.name, addr.String(), c.verdict.reason)
+	}
+}
+
+// lagOf is how far a replica was behind at its last probe.
+func lagOf(c *peerCheck, last check.Result) (time.Duration, bool) {
+	return last.Lag, c.state.Role == check.Replica && last.Alive && last.Role == check.Replica && last.LagKnown
 }

@@ -622,6 +622,6 @@ func TestAPeerThatReturnsAsItEndsIsChecked(t *testing.T) {
 	eventually(t, "the new check's word", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return now.up
+		return now.state.Up
 	})
 }

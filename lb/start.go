@@ -128,7 +128,8 @@ func (s *Server) serve(ctx context.Context) {
 // poll is how often start-up looks at what it waits for.
 const poll = 5 * time.Millisecond
 
-// awaitAnswers returns when every name has had an answer, good or bad, or startupWait is over.
+// awaitAnswers returns when every name has had an answer, good or bad, and every check that finds the role of peers, or
+// startupWait is over.
 func (s *Server) awaitAnswers(ctx context.Context) {
 	timeout := time.NewTimer(startupWait)
 	defer timeout.Stop()
@@ -137,7 +138,7 @@ func (s *Server) awaitAnswers(ctx context.Context) {
 	for {
 		waiting := 0
 		for _, p := range s.running().pools {
-			waiting += len(p.members.answered())
+			waiting += len(p.members.answered()) + p.unasked()
 		}
 		if waiting == 0 {
 			return

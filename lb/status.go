@@ -2,11 +2,15 @@ package lb
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -82,6 +86,7 @@ func (p *livePool) describe(table pool.Status) admin.Pool {
 	}
 	for i, peer := range table.Peers {
 		st.Peers[i] = peerStatus(peer)
+		p.describeCheck(&st.Peers[i], peer.Addr)
 	}
 	for _, o := range p.table.Overrides() {
 		said := admin.Override{Addr: o.Addr.String(), Admin: o.Admin.String()}
@@ -115,6 +120,47 @@ func peerStatus(p pool.PeerStatus) admin.Peer {
 	return st
 }
 
+// describeCheck adds what the check of a peer found.
+func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
+	c, last, ok := p.checkOf(addr)
+	if c.watch == nil {
+		return
+	}
+	if c.verdict.health == pool.HealthUnfit {
+		if st.Health = "unknown"; c.state.Known {
+			st.Health = "up"
+		}
+	}
+	if st.Standing == pool.StandingUnfit.String() {
+		st.Why = c.verdict.detail
+	}
+	st.Role, st.Reason, st.Detail = c.state.Role.String(), c.verdict.reason, c.verdict.detail
+	if c.state.Role == check.Primary {
+		st.Timeline = c.state.Timeline
+	}
+	if lag, known := lagOf(&c, last); ok && known {
+		seconds := lag.Seconds()
+		st.Lag = &seconds
+	}
+	if !c.since.IsZero() {
+		since := c.since.UTC()
+		st.Since = &since
+	}
+}
+
+// unwantedPeers says of peers that are alive why they are not used.
+func (p *livePool) unwantedPeers() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var parts []string
+	for _, addr := range slices.SortedFunc(maps.Keys(p.checks), netip.AddrPort.Compare) {
+		if c := p.checks[addr]; c.verdict.health == pool.HealthUnfit {
+			parts = append(parts, fmt.Sprintf("%s: %s (%s)", addr, c.verdict.detail, c.verdict.reason))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
 // Ready tells whether every pool has a peer to offer and clients are let in; if not, why not.
 func (s *Server) Ready() (bool, []string) {
 	reasons := []string{}
@@ -122,11 +168,14 @@ func (s *Server) Ready() (bool, []string) {
 		reasons = append(reasons, "stopping")
 	}
 	if !s.accepting.Load() {
-		reasons = append(reasons, "starting: clients wait for the first answers of DNS")
+		reasons = append(reasons, "starting: clients wait for the first answers")
 	}
 	for _, p := range s.running().pools {
 		if p.table.Selectable() == 0 {
 			reason := fmt.Sprintf("pool %s has no peer to offer: %s", p.name, p.members.describe())
+			if unwanted := p.unwantedPeers(); unwanted != "" {
+				reason += "; " + unwanted
+			}
 			if n := p.takenOut(); n > 0 {
 				reason += fmt.Sprintf("; %d addresses are in drain or maint", n)
 			}

@@ -155,12 +155,12 @@ func (t *transition) listeners(fail func(what string, err error)) {
 	}
 }
 
-// await gives new names the time for a first answer that they have at a start.
+// await gives new names, and checks that find roles, the time for a first answer that they have at a start.
 func (t *transition) await() {
 	t.s.pause(startupWait, func() bool {
 		waiting := 0
 		for _, p := range t.freshPools {
-			waiting += len(p.members.answered())
+			waiting += len(p.members.answered()) + p.unasked()
 		}
 		for p, proposal := range t.proposals {
 			waiting += len(p.members.unanswered(proposal))
@@ -318,7 +318,9 @@ func (p *livePool) adopt(c config.Pool) {
 		delete(p.checks, addr)
 		p.watchLocked(addr)
 		if now := p.checks[addr]; now != nil {
-			now.known, now.up = before.known, before.up
+			heir := *before
+			heir.watch = now.watch
+			*now = heir
 		}
 		ended = append(ended, before)
 	}

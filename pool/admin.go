@@ -18,7 +18,7 @@ type Admin uint32
 const (
 	AdminReady Admin = iota // as its weight and its check have it
 	AdminDrain              // no new sessions; what is said of its health counts
-	AdminMaint              // no sessions; its health is unknown, whatever is said of it
+	AdminMaint              // no sessions; its health is that of a new peer, whatever is said of it
 )
 
 func (a Admin) String() string {
@@ -100,7 +100,7 @@ func (t *Table) obey(p *Peer, a Admin, changed bool) {
 	}
 	p.admin.Store(uint32(a))
 	if a == AdminMaint {
-		p.health.Store(uint32(HealthUnknown))
+		p.health.Store(uint32(t.opts.Fresh()))
 	}
 	t.republish(p, CauseAdmin)
 }

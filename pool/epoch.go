@@ -50,7 +50,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	for i, m := range members {
 		p := t.peers[m.Addr]
 		if p == nil {
-			p = newPeer(m.Addr, t.tallies)
+			p = newPeer(m.Addr, t.tallies, t.opts.Fresh())
 			p.admin.Store(uint32(t.overrides[m.Addr].Admin))
 			t.peers[m.Addr] = p
 		}

@@ -14,6 +14,7 @@ const (
 	HealthUnknown Health = iota // no check, or no result yet
 	HealthUp
 	HealthDown
+	HealthUnfit // alive, but not what the pool wants: it is not picked, and what it has it may keep
 )
 
 func (h Health) String() string {
@@ -22,6 +23,8 @@ func (h Health) String() string {
 		return "up"
 	case HealthDown:
 		return "down"
+	case HealthUnfit:
+		return "unfit"
 	}
 	return "unknown"
 }
@@ -43,8 +46,9 @@ type Peer struct {
 	_        [16]byte // up to a multiple of the cache line
 }
 
-func newPeer(addr netip.AddrPort, tallies int) *Peer {
+func newPeer(addr netip.AddrPort, tallies int, h Health) *Peer {
 	p := &Peer{addr: addr, seed: uint64(KeyOf(addr.Addr(), addr.Port())), tallies: make([]tally, tallies)}
+	p.health.Store(uint32(h))
 	if tallies == 1 {
 		p.tallies[0].looked.Store(math.MaxInt64) // there are no others to look at
 	}

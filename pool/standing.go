@@ -12,7 +12,8 @@ const (
 	StandingTried             // the session has tried it
 	StandingStandby           // another tier serves
 	StandingWeightless
-	StandingDown // its check fails
+	StandingDown  // its check fails
+	StandingUnfit // its check passes, and it is not what the pool wants
 	StandingDrain
 	StandingMaint
 	StandingUnlisted // the newest epoch does not list it
@@ -27,6 +28,7 @@ var standingWords = [...][2]string{
 	StandingStandby:    {"standby", "another tier serves"},
 	StandingWeightless: {"weightless", "its weight is 0"},
 	StandingDown:       {"down", "its check fails"},
+	StandingUnfit:      {"unwanted", "its check says that it is not what the pool wants"},
 	StandingDrain:      {"drain", "an operator drains it"},
 	StandingMaint:      {"maint", "an operator has it under maintenance"},
 	StandingUnlisted:   {"unlisted", "it is no longer listed, and only keeps the sessions that it has"},
@@ -63,6 +65,8 @@ func (t *Table) barred(m Member, p *Peer) Standing {
 		return StandingDrain
 	case p.Health() == HealthDown:
 		return StandingDown
+	case p.Health() == HealthUnfit:
+		return StandingUnfit
 	case t.weight(m) == 0:
 		return StandingWeightless
 	}

@@ -29,7 +29,7 @@ type PeerStatus struct {
 	Addr         netip.AddrPort
 	Weight, Tier int      // of the newest epoch; the weight is the operator's, if there is one
 	Sources      []string // of the newest epoch
-	State        string   // drain, maint, up, down, standby: a lower tier serves; unknown, ejected, or draining: no longer listed
+	State        string   // drain, maint, up, down, unwanted, standby: a lower tier serves; unknown, ejected, or draining: no longer listed
 	Health       Health
 	Admin        Admin
 	AdminWeight  int // or NoWeight
@@ -80,6 +80,8 @@ func (t *Table) status(now *epoch, at *Request) Status {
 				ps.State = ps.Admin.String()
 			case ps.Health == HealthDown:
 				ps.State = "down"
+			case ps.Health == HealthUnfit:
+				ps.State = "unwanted"
 			case len(now.candidates) > 0 && m.Tier > now.tier:
 				ps.State = "standby"
 			case p.ejected(t, at):

@@ -24,6 +24,7 @@ type Options struct {
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
 	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
 	Now      func() time.Time // nil is time.Now
+	Fresh    func() Health    // what is believed of a new peer; nil is HealthUnknown. It must not call the table
 	Said     []Override       // of addresses, as by SetAdmin and SetWeight, before the first epoch
 	OnGone   func(*Peer)      // called once per peer, by the reclaimer, with no lock held, when its last epoch is freed; the address may be back by then, as another Peer
 	Ejection Ejection         // zero fields take their defaults
@@ -72,6 +73,9 @@ func New(opts Options, r *Reclaimer) *Table {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Fresh == nil {
+		opts.Fresh = func() Health { return HealthUnknown }
 	}
 	if opts.Ejection.Fails == 0 {
 		opts.Ejection.Fails = 3
@@ -140,24 +144,43 @@ func (t *Table) publish(e *epoch) {
 	t.reclaimer.retire(old)
 }
 
-// SetHealth tells what the check of an address says. It reports whether that changed anything. An epoch follows if the
-// newest one lists the address; an "up" also ends the peer's ejection. Of a peer under maintenance nothing is believed.
-func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
+// Finding is what the check of an address says.
+type Finding struct {
+	Addr   netip.AddrPort
+	Health Health
+}
+
+// SetHealth tells what the check of an address says. It reports whether that changed anything.
+func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool { return t.SetHealths(Finding{addr, h}) }
+
+// SetHealths tells what checks say, and reports whether that changed anything. One epoch follows if the newest one lists an
+// address that changed: nobody can pick between two findings. An "up" also ends the peer's ejection. Of a peer under
+// maintenance nothing is believed.
+func (t *Table) SetHealths(list ...Finding) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.peers[addr]
-	if p == nil || p.Admin() == AdminMaint {
-		return false
+	var listed *Peer
+	for _, f := range list {
+		p := t.peers[f.Addr]
+		if p == nil || p.Admin() == AdminMaint {
+			continue
+		}
+		if f.Health == HealthUp {
+			p.pardon()
+		}
+		if p.Health() == f.Health {
+			continue
+		}
+		p.health.Store(uint32(f.Health))
+		changed = true
+		if listed == nil || t.Lists(p) {
+			listed = p
+		}
 	}
-	if h == HealthUp {
-		p.pardon()
+	if listed != nil {
+		t.republish(listed, CauseHealth)
 	}
-	if p.Health() == h {
-		return false
-	}
-	p.health.Store(uint32(h))
-	t.republish(p, CauseHealth)
-	return true
+	return changed
 }
 
 // republish publishes the newest members again, because something about a peer has changed, if they list it. The caller
@@ -187,7 +210,7 @@ func (t *Table) Lists(p *Peer) bool {
 	return !now.closed && p.newest.Load() >= now.id
 }
 
-// Selectable returns the number of peers of the newest epoch that may be picked: with weight, not down, taken out by
+// Selectable returns the number of peers of the newest epoch that may be picked: with weight, neither down nor unfit, taken out by
 // nobody, and of the tier that serves.
 func (t *Table) Selectable() int {
 	_, n := t.Serving()

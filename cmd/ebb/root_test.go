@@ -40,7 +40,7 @@ func TestReport(t *testing.T) {
 // TestFlags holds that every flag of config can be given, that the usage shows all that have a function, and that what it
 // calls a default is one: giving it changes nothing.
 func TestFlags(t *testing.T) {
-	absent := map[string]bool{"want": true, "proxy-in": true}
+	absent := map[string]bool{"proxy-in": true}
 	flags := newRunCommand().Flags()
 	least := func() *config.Flags {
 		var f config.Flags

@@ -108,10 +108,11 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 		}
 		t.row(cells(p.Name+leaving(p.Leaving), p.Balance, p.Epoch, len(p.Peers), p.Selectable, tier, p.EpochsPublished, p.EpochsReclaimed))
 	}
-	t.table("POOL PEER TIER WEIGHT STATE HEALTH ACTIVE TOTAL SOURCES")
+	t.table("POOL PEER TIER WEIGHT STATE HEALTH ROLE LAG SINCE ACTIVE TOTAL SOURCES WHY")
 	for _, p := range s.Pools {
 		for _, peer := range p.Peers {
-			t.row(cells(p.Name, peer.Addr, peer.Tier, peerWeight(peer), peerState(peer, now), peer.Health, peer.Active, peer.Total, peer.Sources))
+			t.row(cells(p.Name, peer.Addr, peer.Tier, peerWeight(peer), peerState(peer, now), peer.Health,
+				peer.Role, peerLag(peer), peerSince(peer, now), peer.Active, peer.Total, peer.Sources, peerWhy(peer)))
 		}
 	}
 	t.table("POOL EPOCH CAUSE AGE SESSIONS RETIRED")
@@ -144,6 +145,30 @@ func peerState(p admin.Peer, now time.Time) string {
 		return p.State + " " + age(p.EjectedUntil.Sub(now))
 	}
 	return p.State
+}
+
+// peerLag is how far a replica is behind, if it says so.
+func peerLag(p admin.Peer) string {
+	if p.Lag == nil {
+		return ""
+	}
+	return age(seconds(*p.Lag))
+}
+
+// peerSince is how long its role and health have been as they are.
+func peerSince(p admin.Peer, now time.Time) string {
+	if p.Since == nil {
+		return ""
+	}
+	return age(now.Sub(*p.Since))
+}
+
+// peerWhy says of a peer that its check takes out of service, why.
+func peerWhy(p admin.Peer) string {
+	if p.State != "down" && p.State != "unwanted" {
+		return ""
+	}
+	return strings.TrimSuffix(p.Reason+": "+p.Detail, ": ")
 }
 
 // peerWeight is the weight, and who said it if that is neither the config nor DNS.

@@ -15,7 +15,7 @@ import (
 
 func TestWriteStatus(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	ejected := now.Add(12 * time.Second)
+	ejected, since, lag := now.Add(12*time.Second), now.Add(-time.Minute), 0.25
 	s := &admin.Status{
 		Version: "v1.0.0", Engine: "portable", Loops: 2, PID: 7, Uptime: 3 * 3600, Reasons: []string{"pool pg: no peer"},
 		Listeners: []admin.Listener{{Name: "pg", Address: "127.0.0.1:5432", Protocol: "tcp", Pool: "pg", Active: 3, Total: 120}},
@@ -27,6 +27,10 @@ func TestWriteStatus(t *testing.T) {
 			},
 			Peers: []admin.Peer{
 				{Addr: "10.0.0.1:5432", Weight: 1, State: "ejected", Health: "up", Active: 3, Total: 119, Sources: []string{"a:5432", "b:5432"}, EjectedUntil: &ejected},
+				{
+					Addr: "10.0.0.2:5432", Weight: 1, State: "unwanted", Health: "up", Role: "replica", Lag: &lag, Since: &since, Sources: []string{"b:5432"},
+					Reason: "role", Detail: "it is a replica, expected a primary",
+				},
 				{Addr: "[2001:db8::1]:5432", Weight: 1, Tier: 2, State: "draining", Health: "unknown", Total: 1},
 			},
 		}},
@@ -41,11 +45,12 @@ LISTENER  ADDRESS               POOL  ACTIVE  TOTAL
 pg        tcp://127.0.0.1:5432  pg    3       120
 
 POOL  BALANCE    EPOCH  PEERS  SELECTABLE  TIER  PUBLISHED  RECLAIMED
-pg    leastconn  4      2      0           -     4          2
+pg    leastconn  4      3      0           -     4          2
 
-POOL  PEER                TIER  WEIGHT  STATE        HEALTH   ACTIVE  TOTAL  SOURCES
-pg    10.0.0.1:5432       0     1       ejected 12s  up       3       119    a:5432,b:5432
-pg    [2001:db8::1]:5432  2     1       draining     unknown  0       1      -
+POOL  PEER                TIER  WEIGHT  STATE        HEALTH   ROLE     LAG    SINCE  ACTIVE  TOTAL  SOURCES        WHY
+pg    10.0.0.1:5432       0     1       ejected 12s  up       -        -      -      3       119    a:5432,b:5432  -
+pg    10.0.0.2:5432       0     1       unwanted     up       replica  250ms  1m0s   0       0      b:5432         role: it is a replica, expected a primary
+pg    [2001:db8::1]:5432  2     1       draining     unknown  -        -      -      0       1      -              -
 
 POOL  EPOCH  CAUSE   AGE    SESSIONS  RETIRED
 pg    2      dns     2h0m   3         yes

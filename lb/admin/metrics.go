@@ -48,10 +48,15 @@ var (
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")
 	PeerSessionsTotal  = counter("ebb_peer_sessions_total", "Sessions and connect attempts that ended on a peer, by why.", "pool", "peer", "end")
 	PeerUp             = gauge("ebb_peer_up", "1 if the peer is fit for new sessions: listed, not down, not ejected, its check passed; it may be standing by.", "pool", "peer")
+	PeerRole           = gauge("ebb_peer_role", "1 for the role that the peer's check tells; no series while it tells none.", "pool", "peer", "role")
+	PeerLag            = gauge("ebb_peer_lag_seconds", "How far a replica is behind; no series while it does not say.", "pool", "peer")
+	PeerUnwanted       = gauge("ebb_peer_unwanted", "1 while the peer is alive and takes no new sessions, for what its check tells: role, rival, stale, lag, drain.", "pool", "peer", "reason")
 	CheckSeconds       = gauge("ebb_check_seconds", "How long the last probe of a peer took.", "pool", "peer", "kind")
 
 	PoolSelectable = gauge("ebb_pool_selectable", "Peers that may be picked: with weight, not down, of the tier that serves.", "pool")
 	PoolTier       = gauge("ebb_pool_tier", "The tier that serves; no series while none does.", "pool")
+
+	PoolPrimaries = gauge("ebb_pool_primaries", "Peers that say that they are primary, in pools that use one.", "pool")
 
 	PoolWaiting = gauge("ebb_pool_waiting", "Clients that wait for a peer.", "pool")
 

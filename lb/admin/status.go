@@ -55,9 +55,14 @@ type Peer struct {
 	Addr         string     `json:"addr"`
 	Weight       int        `json:"weight"`
 	Tier         int        `json:"tier"`
-	State        string     `json:"state"`                  // up, down, unknown, ejected, drain, maint, standby: a lower tier serves; draining: not listed
+	State        string     `json:"state"`                  // up, down, unwanted, unknown, ejected, drain, maint, standby: a lower tier serves; draining: not listed
 	Health       string     `json:"health"`                 // what its check says: up, down, unknown
-	Role         string     `json:"role"`                   // empty: no check tells roles
+	Role         string     `json:"role"`                   // what its check says: primary, replica; empty: it tells none
+	Timeline     uint64     `json:"timeline,omitempty"`     // of a primary, if it has one
+	Lag          *float64   `json:"lag,omitempty"`          // seconds, of a replica that says it
+	Reason       string     `json:"reason"`                 // for health, role and unwanted, in one word (docs/health.md); empty: no check
+	Detail       string     `json:"detail,omitempty"`       // in a sentence
+	Since        *time.Time `json:"since,omitempty"`        // the role or the reason changed
 	Admin        string     `json:"admin"`                  // what an operator says: ready, drain, maint
 	AdminWeight  *int       `json:"admin_weight,omitempty"` // that weight is, if an operator has set it
 	Active       int64      `json:"active"`
@@ -65,7 +70,7 @@ type Peer struct {
 	Sources      []string   `json:"sources"` // the backends that name it; none while it drains
 	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
 
-	Standing string             `json:"standing"` // at a pick: good, unproven, ejected, full, tried, standby, weightless, down, drain, maint, unlisted
+	Standing string             `json:"standing"` // at a pick: good, unproven, ejected, full, tried, standby, weightless, down, unwanted, drain, maint, unlisted
 	Why      string             `json:"why"`      // the same as a sentence
 	Figures  map[string]float64 `json:"figures,omitempty"`
 }

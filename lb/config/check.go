@@ -17,6 +17,10 @@ type Check struct {
 	Rise          int
 	RefusedIsDown bool
 
+	Want   string        // primary, replica, any
+	MaxLag time.Duration // of a replica; 0 is no limit
+	Single bool          // with Want primary: of several that say they are, one is used
+
 	Port        int    // 0 is the peer's own
 	Proxy       string // off, v1, v2
 	TLS         string // off, require, verify
@@ -86,20 +90,21 @@ var checkKeys = []key[Check]{
 		v.line(&c.SentinelUser, "the name of an account, or \"\" for none")
 	}},
 	{name: "sentinel_password_file", read: func(c *Check, v value) { v.secretFile(&c.SentinelPasswordFile) }},
-	{name: "max_lag"},
-	{name: "single"},
+	{name: "want", read: func(c *Check, v value) { v.word(&c.Want, "any primary replica", "") }},
+	{name: "max_lag", read: func(c *Check, v value) { v.duration(&c.MaxLag, time.Millisecond, "off") }},
+	{name: "single", read: func(c *Check, v value) { v.bool(&c.Single) }},
 	{name: "protocol", read: func(c *Check, v value) { v.word(&c.Protocol, "auto tcp udp", "") }},
 	{name: "steps", read: readSteps},
 	{name: "query", read: func(c *Check, v value) { v.dnsName(&c.Query) }},
 	{name: "query_type", read: func(c *Check, v value) { v.word(&c.QueryType, "A AAAA CNAME MX NS PTR SOA SRV TXT", "") }},
 	{name: "command", read: func(c *Check, v value) { v.command(&c.Command) }},
-	{name: "want"},
 }
 
 const (
 	connecting = "port proxy "
 	securing   = "tls tls_name tls_ca_file tls_cert_file tls_key_file "
 	loggingIn  = "user password_file "
+	choosing   = "want max_lag single "
 )
 
 // checkUses says what each kind has a use for, besides what all have. A key that stands nowhere here is for all.
@@ -110,12 +115,12 @@ var checkUses = map[string]string{
 
 	"send_expect": connecting + securing + "protocol steps",
 	"dns":         "port protocol query query_type",
-	"exec":        "port command",
+	"exec":        "port command " + choosing,
 	"agent":       connecting + securing,
 
-	"postgres": connecting + securing + loggingIn + "database",
-	"mysql":    connecting + securing + loggingIn,
-	"redis":    connecting + securing + loggingIn + "sentinels sentinel_primary quorum sentinel_user sentinel_password_file",
+	"postgres": connecting + securing + loggingIn + choosing + "database",
+	"mysql":    connecting + securing + loggingIn + choosing,
+	"redis":    connecting + securing + loggingIn + choosing + "sentinels sentinel_primary quorum sentinel_user sentinel_password_file",
 }
 
 func readCheck(p *Pool, v value) {
@@ -138,6 +143,7 @@ func readCheck(p *Pool, v value) {
 	v.checkTLS(&c)
 	v.checkLogin(&c)
 	v.checkSentinels(&c)
+	v.checkRoles(&c)
 	v.checkNeeds(&c)
 	p.Check = &c
 }
@@ -202,6 +208,21 @@ func (v value) checkSentinels(c *Check) {
 		v.written("quorum").fail("found %d of %d sentinels, expected at most as many as there are", c.Quorum, len(c.Sentinels))
 	case c.SentinelUser != "" && c.SentinelPasswordFile == "":
 		v.written("sentinel_user").fail("found without sentinel_password_file, expected both")
+	}
+}
+
+// checkRoles judges together what is wanted of peers, and who can tell.
+func (v value) checkRoles(c *Check) {
+	if !v.sound("kind", "user", "want", "max_lag", "single") {
+		return
+	}
+	switch {
+	case c.Want == "primary" && c.MaxLag > 0:
+		v.written("max_lag").fail("found with want = \"primary\", which is behind nobody, expected with \"replica\" or \"any\"")
+	case c.Want != "primary" && !c.Single:
+		v.written("single").fail("found with want = %q, expected with \"primary\": nothing else takes writes", c.Want)
+	case (c.Want != "any" || c.MaxLag > 0) && c.User == "" && (c.Kind == "postgres" || c.Kind == "mysql"):
+		v.written("want", "max_lag").fail("found without user, expected both: %s tells role and lag only to an account", c.Kind)
 	}
 }
 

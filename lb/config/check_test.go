@@ -75,6 +75,31 @@ tls = "require"
 user = "ebb"
 password_file = "` + secret + `"
 database = "app"`, nil},
+		{"roles", `kind = "postgres"
+user = "ebb"
+want = "replica"
+max_lag = "10s"`, nil},
+		{"several primaries", `kind = "mysql"
+user = "ebb"
+want = "primary"
+single = false`, nil},
+		{"a role that nobody tells", `kind = "http"
+want = "primary"
+max_lag = "1s"`, []string{
+			`f:11: pool.p.check.want: found with kind "http", which has no use for it, expected with kind "postgres", "mysql", "redis" or "exec"`,
+			`f:12: pool.p.check.max_lag: found with kind "http", which has no use for it, expected with kind "postgres", "mysql", "redis" or "exec"`,
+		}},
+		{"no such role", `kind = "redis"
+want = "master"`, []string{`f:11: pool.p.check.want: found "master", expected "any", "primary" or "replica"`}},
+		{"a role without account", `kind = "mysql"
+want = "replica"`, []string{`f:11: pool.p.check.want: found without user, expected both: mysql tells role and lag only to an account`}},
+		{"lag without account", `kind = "postgres"
+max_lag = "1s"`, []string{`f:11: pool.p.check.max_lag: found without user, expected both: postgres tells role and lag only to an account`}},
+		{"a primary behind itself", `kind = "redis"
+want = "primary"
+max_lag = "1s"`, []string{`f:12: pool.p.check.max_lag: found with want = "primary", which is behind nobody, expected with "replica" or "any"`}},
+		{"several of nothing", `kind = "redis"
+single = false`, []string{`f:11: pool.p.check.single: found with want = "any", expected with "primary": nothing else takes writes`}},
 		{"all of redis", `kind = "redis"
 user = "ebb"
 password_file = "` + secret + `"

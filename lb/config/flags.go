@@ -31,7 +31,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"min-refresh", "DURATION", "ask for a name at most this often", false}, "backend", "min_refresh"},
 	{FlagDef{"max-refresh", "DURATION", "ask for a name at least this often", false}, "backend", "max_refresh"},
 	{FlagDef{"check", "KIND", "check the health of peers: tcp, tls, http, dns, postgres, mysql or redis", false}, "check", "kind"},
-	{FlagDef{"want", "ROLE", notYet, false}, "check", ""},
+	{FlagDef{"want", "ROLE", "use only peers of this role, as their check tells: any, primary or replica", false}, "check", "want"},
 	{FlagDef{"connect-timeout", "DURATION", "give up connecting to a peer after this", false}, "pool", "connect_timeout"},
 	{FlagDef{"idle-timeout", "DURATION", "end a session that moves nothing for this long, or off", false}, "listener", "idle_timeout"},
 	{FlagDef{"max-conns", "N", "sessions at a time for each listener, or off", false}, "listener", "max_conns"},
@@ -152,6 +152,8 @@ func FromFlags(f *Flags) (*Config, error) {
 			for _, text := range texts {
 				backends = append(backends, d.value(src, text))
 			}
+		case d.Name == "want" && len(f.given["check"]) == 0:
+			d.value(src, nil).fail("found without --check, which tells roles, expected both")
 		default:
 			tables[d.table][d.key] = d.entry(src, texts)
 		}

@@ -126,13 +126,18 @@ func TestFlagProblems(t *testing.T) {
 		{"said once for all listeners", []string{"listen", "tcp://:1", "listen", "tcp://:2", "to", "h:1", "max-conns", "-1"}, []string{
 			`--max-conns: found -1, expected a whole number from 1 to 10000000, or "off"`,
 		}},
-		{"not in this version", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary", "proxy-in", "10.0.0.0/8", "proxy-out", "v3",
+		{"not in this version", []string{"listen", "tcp://:1", "to", "h:1", "proxy-in", "10.0.0.0/8", "proxy-out", "v3",
 			"check", "exec", "balance", "least_time"}, []string{
-			`--want: not in this version`,
 			`--proxy-in: not in this version`,
 			`--balance: found "least_time", not in this version, expected "leastconn", "roundrobin", "random", "first", "sticky" or "hash"`,
 			`check.command: missing with kind "exec", expected ` + commandForm,
 			`--proxy-out: found "v3", expected "off", "v1" or "v2"`,
+		}},
+		{"roles of whom", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary"}, []string{
+			`--want: found without --check, which tells roles, expected both`,
+		}},
+		{"roles from whom", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary", "check", "postgres"}, []string{
+			`--want: found without user, expected both: postgres tells role and lag only to an account`,
 		}},
 		{"to", []string{"listen", "tcp://:1", "to", "h", "to", "::1:5432", "to", "srv+_pg._tcp.example.com,wait=1", "to", "h:1,wieght=2", "to", "h:1,weight=1,weight=2", "to", "h:1,"}, []string{
 			`--to: found "h", ` + hostPort,
@@ -189,7 +194,7 @@ func TestFlagsBesideFile(t *testing.T) {
 	problems(t, err,
 		`--listen: found beside -c, expected in the file`,
 		`--to: found beside -c, expected in the file`,
-		`--want: not in this version`,
+		`--want: found beside -c, expected in the file`,
 		`--max-conns: found beside -c, expected in the file`,
 		`--log-level: found "loud", expected "debug", "info", "warn" or "error"`,
 	)

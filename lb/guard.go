@@ -1,0 +1,112 @@
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/ebb-lb/ebb/lb/check"
+	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/pool"
+)
+
+// guard lets one of several peers that say they are primary take writes.
+type guard struct {
+	used      netip.AddrPort // the primary now, or last; not valid if those who claim to be it are all stale
+	newest    claim          // of the latest timeline; none if timelines do not decide
+	several   bool           // as last logged
+	primaries atomic.Int64   // peers that are up and say so
+}
+
+// guards tells that of several primaries one is used.
+func guards(c *config.Check) bool { return wanted(c) == check.Primary && c.Single }
+
+// claim is that of one peer to be the primary.
+type claim struct {
+	addr     netip.AddrPort
+	timeline uint64    // 0 is not known
+	up       bool      // it says so now; otherwise it was the last that it said, and it is down
+	since    time.Time // it is up as a primary
+}
+
+// holder says which of the claimants is used. Timelines decide, if all who are up tell theirs: a primary of an older one than
+// any claimant's is not used, also while the newer one is down, for what it writes would be lost. Among equals the one that was
+// used before stays; otherwise it is the one that has been primary for longest. If none is left, it is none.
+func holder(claims []claim, before netip.AddrPort) (used netip.AddrPort, newest claim) {
+	for _, c := range claims {
+		if c.up && c.timeline == 0 {
+			newest = claim{}
+			break
+		}
+		if c.timeline > newest.timeline {
+			newest = c
+		}
+	}
+	var first claim
+	for _, c := range claims {
+		switch {
+		case !c.up || c.timeline < newest.timeline:
+		case c.addr == before:
+			return before, newest
+		case !first.up || c.since.Before(first.since) || c.since.Equal(first.since) && c.addr.Compare(first.addr) < 0:
+			first = c
+		}
+	}
+	return first.addr, newest
+}
+
+// claimsLocked lists the peers that new sessions could go to and that are primary, or were when they were last up.
+func (p *livePool) claimsLocked() (claims []claim) {
+	for addr, c := range p.checks {
+		if peer := p.table.Peer(addr); c.primary && peer != nil && p.table.Lists(peer) {
+			claims = append(claims, claim{addr, c.timeline, c.state.Up, c.state.Since})
+		}
+	}
+	return claims
+}
+
+// guardLocked finds the primary, and says so when several claim to be it.
+func (p *livePool) guardLocked() {
+	g, claims := &p.guard, p.claimsLocked()
+	if len(claims) == 0 {
+		g.newest = claim{}
+	}
+	var up []netip.AddrPort
+	for _, c := range claims {
+		if c.up {
+			up = append(up, c.addr)
+		}
+	}
+	if len(up) > 0 { // else the last one is the first to be believed again
+		g.used, g.newest = holder(claims, g.used)
+	}
+	g.primaries.Store(int64(len(up)))
+	slices.SortFunc(up, netip.AddrPort.Compare)
+	switch several := len(up) > 1; {
+	case several == g.several:
+	case several:
+		p.log.Error("several primaries", "peers", addrs(up), "used", g.word(), "timeline", g.newest.timeline)
+	default:
+		p.log.Info("no rival primary", "used", g.word())
+	}
+	g.several = len(up) > 1
+}
+
+// word is the primary that is used, for people.
+func (g *guard) word() string {
+	if !g.used.IsValid() {
+		return "none"
+	}
+	return g.used.String()
+}
+
+// outdone is the verdict on a primary that is not used.
+func (g *guard) outdone(timeline uint64) verdict {
+	v := verdict{health: pool.HealthUnfit, cause: roleLost, reason: "rival", detail: fmt.Sprintf("it is a primary beside %s, which is used", g.word())}
+	if timeline < g.newest.timeline {
+		v.reason, v.detail = "stale", fmt.Sprintf("it is a primary of timeline %d, %s of timeline %d", timeline, g.newest.addr, g.newest.timeline)
+	}
+	return v
+}
