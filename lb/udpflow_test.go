@@ -128,6 +128,7 @@ func TestUD8FlowsAboveMaxConnsAreDropped(t *testing.T) {
 	}
 	r.server.KillConns(admin.ConnFilter{ID: 1})
 	r.awaitEnds(1)
+	eventually(t, "its place is free", func() bool { return l.limit.held.Load() == 2 }) // after its line
 	r.udp().ask()
 	r.cutAll()
 }

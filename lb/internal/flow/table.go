@@ -20,6 +20,9 @@ const maxDatagram = 64 << 10
 // maxRefusals bounds the clients whose last refusal is remembered.
 const maxRefusals = 1024
 
+// maxTries bounds the flows that one datagram opens: each may end, of idleness, before it has been sent.
+const maxTries = 8
+
 type key struct{ client, local netip.AddrPort }
 
 // Table holds the flows of one listening socket.
@@ -64,7 +67,7 @@ func (t *Table) Run() {
 
 // send passes one datagram to its flow, opening one if need be.
 func (t *Table) send(b []byte, k key) {
-	for range 2 {
+	for range maxTries {
 		f := t.fit(k)
 		if f == nil {
 			return
