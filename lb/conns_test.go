@@ -21,7 +21,7 @@ func TestConnsListsWhatLives(t *testing.T) {
 	peers, _ := backends(t, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{literal(peers[0].addr), literal(peers[1].addr)}
 	r.serve()
-	client := admin.NewClient(r.server.running().admin.Addr())
+	client := admin.NewClient(r.server.running().admin.Addr(), "")
 	ask := func(f admin.ConnFilter) ([]admin.Conn, int) {
 		t.Helper()
 		list, n, err := client.Conns(context.Background(), f)
@@ -108,7 +108,7 @@ func TestKillEndsWhatIsMeant(t *testing.T) {
 	peers, _ := backends(t, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{literal(peers[0].addr), literal(peers[1].addr)}
 	r.serve()
-	client := admin.NewClient(r.server.running().admin.Addr())
+	client := admin.NewClient(r.server.running().admin.Addr(), "")
 	on := make(map[netip.AddrPort][]*net.TCPConn)
 	for range 4 {
 		c := r.dial()

@@ -19,7 +19,7 @@ import (
 func (r *rig) events() map[string]admin.Event {
 	r.t.Helper()
 	kinds := make(map[string]admin.Event)
-	err := admin.NewClient(r.server.running().admin.Addr()).Events(context.Background(), 0, false, func(e admin.Event) error {
+	err := admin.NewClient(r.server.running().admin.Addr(), "").Events(context.Background(), 0, false, func(e admin.Event) error {
 		kinds[e.Kind] = e
 		return nil
 	}, func(uint64) {})
@@ -86,14 +86,14 @@ func TestEventsWhateverTheLevel(t *testing.T) {
 	if got := lines.messages(); len(got) != 1 || got[0] != "no peer left" {
 		t.Errorf("log: %v", got)
 	}
-	s, err := admin.NewServer("127.0.0.1:0", nil, admin.NewRegistry(admin.NewMetrics(func(admin.Emit) {})), events, slog.New(slog.DiscardHandler))
+	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:0"}, nil, admin.NewRegistry(admin.NewMetrics(func(admin.Emit) {})), events, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	go s.Serve()
 	defer s.Shutdown(context.Background())
 	var kinds []string
-	err = admin.NewClient(s.Addr()).Events(context.Background(), 0, false, func(e admin.Event) error {
+	err = admin.NewClient(s.Addr(), "").Events(context.Background(), 0, false, func(e admin.Event) error {
 		kinds = append(kinds, e.Kind)
 		if e.Attrs["pool"] != "db" {
 			t.Errorf("%+v", e)

@@ -20,7 +20,7 @@ func (r *rig) explain(client string) admin.Explanation {
 			r.t.Fatal(err)
 		}
 	}
-	x, err := admin.NewClient(r.server.running().admin.Addr()).Explain(context.Background(), "front", at)
+	x, err := admin.NewClient(r.server.running().admin.Addr(), "").Explain(context.Background(), "front", at)
 	if err != nil {
 		r.t.Fatal(err)
 	}

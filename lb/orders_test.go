@@ -29,7 +29,7 @@ func two(t *testing.T, change func(*rig)) (*rig, []*backendServer) {
 
 func (r *rig) order(peer netip.AddrPort, o admin.Order) admin.PeerReply {
 	r.t.Helper()
-	reply, err := admin.NewClient(r.server.running().admin.Addr()).OrderPeer(context.Background(), "db", peer.String(), o)
+	reply, err := admin.NewClient(r.server.running().admin.Addr(), "").OrderPeer(context.Background(), "db", peer.String(), o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

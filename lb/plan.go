@@ -78,5 +78,12 @@ func fixed(old, now *config.Config) (problems config.Problems) {
 			problems = append(problems, now.Problem("log."+key, "changed, which takes a restart"))
 		}
 	}
+	if old.Admin.Listen == now.Admin.Listen { // else it is another socket
+		for _, key := range config.Changed(old.Admin, now.Admin) {
+			if key == "mode" || key == "group" {
+				problems = append(problems, now.Problem("admin."+key, "changed, which takes a restart, or another path"))
+			}
+		}
+	}
 	return problems
 }

@@ -42,7 +42,7 @@ func (r *rig) awaitWaiting(n int64) {
 
 func (r *rig) hold(on bool) admin.HoldReply {
 	r.t.Helper()
-	reply, err := admin.NewClient(r.server.running().admin.Addr()).HoldPool(context.Background(), "db", on)
+	reply, err := admin.NewClient(r.server.running().admin.Addr(), "").HoldPool(context.Background(), "db", on)
 	if err != nil {
 		r.t.Fatal(err)
 	}

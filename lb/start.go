@@ -72,7 +72,12 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 }
 
 func (s *Server) newAdmin(c config.Admin) (*admin.Server, error) {
-	return admin.NewServer(c.Listen, s, admin.NewRegistry(s.metrics), s.events, s.log)
+	settings := admin.Settings{Listen: c.Listen, Mode: c.Mode, Group: c.Group, Access: access(c)}
+	return admin.NewServer(settings, s, admin.NewRegistry(s.metrics), s.events, s.log)
+}
+
+func access(c config.Admin) admin.Access {
+	return admin.Access{Token: string(c.Token), ReadToken: string(c.ReadToken), Hosts: c.Hosts}
 }
 
 // newPool makes a pool that knows no peer yet. What operators have said of the addresses of its predecessor, if it has one,

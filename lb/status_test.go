@@ -36,7 +36,7 @@ func TestStatusDescribesEverything(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := admin.NewClient(r.server.running().admin.Addr()).Status(context.Background())
+	s, err := admin.NewClient(r.server.running().admin.Addr(), "").Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (t *transition) prepare() error {
 	var problems config.Problems
 	fail := func(what string, err error) { problems = append(problems, conf.Problem(what, err.Error())) }
 	t.listeners(fail)
-	if old := t.old.conf.Admin; len(config.Changed(old, conf.Admin)) == 0 {
+	if t.old.conf.Admin.Listen == conf.Admin.Listen {
 		t.next.admin = t.old.admin
 	} else if conf.Admin.Listen != "off" {
 		var err error
@@ -256,9 +256,12 @@ func (t *transition) commit() {
 	t.moveAdmin()
 }
 
-// moveAdmin lets the old API finish its answers, the one to who asked for this included.
+// moveAdmin says who may ask from now on. If the address is another, it lets the old API finish its answers, the one to who asked for this included.
 func (t *transition) moveAdmin() {
 	if t.next.admin == t.old.admin {
+		if t.next.admin != nil {
+			t.next.admin.SetAccess(access(t.next.conf.Admin))
+		}
 		return
 	}
 	if t.next.admin != nil {

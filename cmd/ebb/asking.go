@@ -1,31 +1,47 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 // askTimeout bounds a question to a running ebb.
 const askTimeout = 5 * time.Second
 
+// What the environment may say once for all verbs that ask a running ebb.
+const (
+	adminVariable = "EBB_ADMIN"
+	tokenVariable = "EBB_ADMIN_TOKEN_FILE"
+)
+
 // adminFlags are the flags of every verb that asks a running ebb.
 type adminFlags struct {
-	addr   string
-	asJSON bool
+	addr      string
+	tokenFile string
+	token     string // if there is no file
+	asJSON    bool
 }
 
 func (a *adminFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.addr, "admin", flagDefaults()["admin"], "where the running ebb serves its API, as `ADDRESS:PORT`")
+	cmd.Flags().StringVar(&a.addr, "admin", cmp.Or(os.Getenv(adminVariable), flagDefaults()["admin"]),
+		"where the running ebb serves its API: `ADDRESS`:PORT or unix:PATH; $"+adminVariable+" says it for all verbs")
+	cmd.Flags().StringVar(&a.tokenFile, "admin-token-file", os.Getenv(tokenVariable),
+		"ask with the token in this `FILE`; $"+tokenVariable+" says it for all verbs")
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "the whole document, for scripts")
 	cmd.SetFlagErrorFunc(flagError)
 }
@@ -39,18 +55,38 @@ func (a *adminFlags) ask(cmd *cobra.Command, f func(context.Context, *admin.Clie
 
 // reach is ask for as long as ctx lasts.
 func (a *adminFlags) reach(ctx context.Context, cmd *cobra.Command, f func(context.Context, *admin.Client) error) error {
-	if host, port, err := net.SplitHostPort(a.addr); err != nil || host == "" || port == "" {
-		return usagef("%s: --admin: found %q, expected ADDRESS:PORT, such as %s", cmd.Name(), a.addr, flagDefaults()["admin"])
+	if err := a.usable(cmd); err != nil {
+		return err
 	}
-	err := f(ctx, admin.NewClient(a.addr))
+	err := f(ctx, admin.NewClient(a.addr, a.token))
 	var transport *url.Error
+	var refused *admin.Refusal
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return fmt.Errorf("%s: %w; give the file of one with --admin-token-file", cmd.Name(), err)
 	case !errors.As(err, &transport): // it answered, and says so itself
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
 	return fmt.Errorf("%s: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", cmd.Name(), a.addr, unreachable{transport})
+}
+
+// usable says what is wrong with the flags, and reads the token.
+func (a *adminFlags) usable(cmd *cobra.Command) error {
+	host, port, err := net.SplitHostPort(a.addr)
+	if path, ok := strings.CutPrefix(a.addr, "unix:"); (!ok || path == "") && (err != nil || host == "" || port == "") {
+		return usagef("%s: --admin: found %q, expected ADDRESS:PORT, such as %s, or unix:PATH", cmd.Name(), a.addr, flagDefaults()["admin"])
+	}
+	if a.tokenFile == "" {
+		return nil
+	}
+	token, err := config.ReadToken(a.tokenFile)
+	if err != nil {
+		return usagef("%s: --admin-token-file %s: %w", cmd.Name(), a.tokenFile, err)
+	}
+	a.token = string(token)
+	return nil
 }
 
 // unreachable is an error of the way to ebb, in the words of what went wrong there.

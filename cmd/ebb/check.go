@@ -56,7 +56,7 @@ func checkAgainst(cmd *cobra.Command, at *adminFlags, conf *config.Config, file 
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	at.addr = conf.Admin.Listen
+	at.addr, at.token = conf.Admin.Listen, string(conf.Admin.Token)
 	return at.change(cmd, func(ctx context.Context, c *admin.Client) ([]string, error) { return c.Plan(ctx, file, string(text)) })
 }
 

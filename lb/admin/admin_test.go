@@ -122,7 +122,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func serve(t *testing.T, source Source, sample func(Emit)) *Server {
 	t.Helper()
-	s, err := NewServer("127.0.0.1:0", source, NewRegistry(NewMetrics(sample)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, source, NewRegistry(NewMetrics(sample)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,19 +258,19 @@ func TestSE2HostsThatAreNotThisMachine(t *testing.T) {
 
 func TestSE1OnlyLoopback(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", "192.0.2.1:0", ":0", "localhost:0", "nonsense", ""} {
-		if s, err := NewServer(addr, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil {
+		if s, err := NewServer(Settings{Listen: addr}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil {
 			t.Errorf("%q: listens on %s", addr, s.Addr())
 			s.Close()
 		} else if !strings.HasPrefix(err.Error(), "admin: ") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := NewServer(s.Addr(), example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
+	if _, err := NewServer(Settings{Listen: s.Addr()}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
 		t.Errorf("the same address again: %v", err)
 	}
 }
@@ -325,7 +325,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestShutdownWithRoomTaken(t *testing.T) {
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestShutdownWithRoomTaken(t *testing.T) {
 func TestClient(t *testing.T) {
 	f := example()
 	s := serve(t, f, nothing)
-	got, err := NewClient(s.Addr()).Status(context.Background())
+	got, err := NewClient(s.Addr(), "").Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,10 +359,10 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	if _, err := NewClient(ln.Addr().String()).Status(context.Background()); err == nil || !strings.Contains(err.Error(), ln.Addr().String()) {
+	if _, err := NewClient(ln.Addr().String(), "").Status(context.Background()); err == nil || !strings.Contains(err.Error(), ln.Addr().String()) {
 		t.Errorf("nobody there: %v", err)
 	}
-	if _, err := NewClient("a b:1").Status(context.Background()); err == nil {
+	if _, err := NewClient("a b:1", "").Status(context.Background()); err == nil {
 		t.Error("no error for a bad address")
 	}
 	other := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })}
@@ -372,7 +372,7 @@ func TestClient(t *testing.T) {
 	}
 	go other.Serve(ln)
 	defer other.Close()
-	if _, err := NewClient(ln.Addr().String()).Status(context.Background()); err == nil || !strings.Contains(err.Error(), "is not ebb") {
+	if _, err := NewClient(ln.Addr().String(), "").Status(context.Background()); err == nil || !strings.Contains(err.Error(), "is not ebb") {
 		t.Errorf("another server: %v", err)
 	}
 }

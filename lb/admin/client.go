@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,13 +21,24 @@ const maxRefusal = 1 << 20
 
 // Client asks a running balancer.
 type Client struct {
-	addr string
-	http http.Client
+	addr  string // as it was given
+	host  string // of URLs
+	token string
+	http  http.Client
 }
 
-// NewClient makes a client of the API at ADDRESS:PORT. Proxies of the environment are not used: the API is local.
-func NewClient(addr string) *Client {
-	return &Client{addr: addr, http: http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+// NewClient makes a client of the API at ADDRESS:PORT, or at "unix:" and a path. An empty token is none. Proxies of the
+// environment are not used: the API is nobody else's to see.
+func NewClient(addr, token string) *Client {
+	transport := &http.Transport{DisableKeepAlives: true}
+	host := addr
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		host = "localhost"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+	}
+	return &Client{addr: addr, host: host, token: token, http: http.Client{Transport: transport}}
 }
 
 // Status asks for the document. Its time is bounded by ctx.
@@ -94,12 +106,15 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 		}
 		sent = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, sent)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.host+path, sent)
 	if err != nil {
 		return nil, fmt.Errorf("admin address %q: %w", c.addr, err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -17,7 +17,7 @@ func TestConnFiltersGoTheWholeWay(t *testing.T) {
 		ID: 7, Listener: "front", Pool: "db", Peer: "192.0.2.1:5432", Source: netip.MustParsePrefix("10.0.0.0/8"), Epoch: 3,
 		MinAge: 90 * time.Second, Limit: 5,
 	}
-	list, n, err := NewClient(s.Addr()).Conns(context.Background(), want)
+	list, n, err := NewClient(s.Addr(), "").Conns(context.Background(), want)
 	if err != nil || n != 2 || len(list) != 1 || list[0] != f.conns[0] {
 		t.Errorf("%v %d %v", list, n, err)
 	}

@@ -1,6 +1,6 @@
 // Package admin is the window of a running balancer: an HTTP API, metrics for Prometheus, and a client.
 //
-//	s, err := admin.NewServer("127.0.0.1:9321", source, admin.NewRegistry(metrics), events, log)
+//	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:9321"}, source, admin.NewRegistry(metrics), events, log)
 //	go s.Serve()
 //	defer s.Shutdown(ctx)
 //
@@ -11,10 +11,11 @@
 //
 //	A1  Nothing but a POST or a DELETE has an effect, and no web page can make one: a body must be JSON, which forms cannot
 //	    send, and the request must come from no other origin.
-//	A2  The server listens on loopback only and answers only to loopback names, so that no web page reaches it by a name
-//	    of its own (DNS rebinding).
+//	A2  The server answers only to addresses, localhost and the names it is told, so that no web page reaches it by a name of
+//	    its own (DNS rebinding).
 //	A3  Connections, headers, times and scrapes are bounded: a client of this API never costs the data path more than that.
 //	A4  A scrape never gives two values to one series.
+//	A5  What other hosts reach answers only who has a token, but for two words: that it lives, and that it is ready.
 //
 // Durations are numbers of seconds and times are RFC 3339, in the document and in the metrics' names.
 //

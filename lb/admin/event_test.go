@@ -18,7 +18,7 @@ import (
 func serveEvents(t *testing.T) (*Server, *Events) {
 	t.Helper()
 	e := NewEvents()
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), e, quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), e, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func add(e *Events, n int) {
 // take gives what there is after an id, and how many were forgotten.
 func take(t *testing.T, s *Server, since uint64) (ids []uint64, lost uint64) {
 	t.Helper()
-	err := NewClient(s.Addr()).Events(context.Background(), since, false, func(e Event) error {
+	err := NewClient(s.Addr(), "").Events(context.Background(), since, false, func(e Event) error {
 		if e.Kind != "peer_up" || e.Attrs["pool"] != "db" || e.Level != "info" {
 			t.Errorf("%+v", e)
 		}
@@ -90,7 +90,7 @@ func TestEventsFollow(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		n := 0
-		done <- NewClient(s.Addr()).Events(context.Background(), 0, true, func(e Event) error {
+		done <- NewClient(s.Addr(), "").Events(context.Background(), 0, true, func(e Event) error {
 			got <- e.ID
 			if n++; n == 3 {
 				return enough
@@ -183,7 +183,7 @@ func TestA3FollowersAreBounded(t *testing.T) {
 
 // Followers do not hold up the end.
 func TestShutdownEndsTheStreams(t *testing.T) {
-	s, err := NewServer("127.0.0.1:0", example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestShutdownEndsTheStreams(t *testing.T) {
 	add(s.streams.events, 1)
 	began, done := make(chan bool, 1), make(chan error)
 	go func() {
-		done <- NewClient(s.Addr()).Events(context.Background(), 0, true, func(Event) error { began <- true; return nil }, func(uint64) {})
+		done <- NewClient(s.Addr(), "").Events(context.Background(), 0, true, func(Event) error { began <- true; return nil }, func(uint64) {})
 	}()
 	<-began
 	s.Shutdown(context.Background())

@@ -30,7 +30,7 @@ func TestExplainOverHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", tc.path, code, body)
 		}
 	}
-	c := NewClient(s.Addr())
+	c := NewClient(s.Addr(), "")
 	for client, want := range map[string]string{"192.0.2.9": "192.0.2.9:0", "[2001:db8::1]:7": "[2001:db8::1]:7", "fe80::1%eth0": "[fe80::1%eth0]:0"} {
 		at, err := ParseClient(client)
 		if err != nil {

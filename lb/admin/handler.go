@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -59,7 +58,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 	}
 }
 
-func handler(s Source, metrics *prometheus.Registry, events *streams) http.Handler {
+func handler(s Source, metrics *prometheus.Registry, events *streams, g *gate) http.Handler {
 	var paths []string
 	byPath := make(map[string][]route)
 	for _, r := range routes(s, metrics, events) {
@@ -75,7 +74,25 @@ func handler(s Source, metrics *prometheus.Registry, events *streams) http.Handl
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		document(w, http.StatusNotFound, problem{Error: "no such path: " + r.URL.Path, Paths: paths})
 	})
-	return onlyLoopbackNames(mux)
+	open := probes(s)
+	return g.guard(mux, open, func(r *http.Request) bool {
+		_, pattern := open.Handler(r)
+		return pattern != ""
+	})
+}
+
+// probes serves who has no token but has to know whether to send clients here. Why not, is for others.
+func probes(s Source) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if ok, _ := s.Ready(); !ok {
+			text(w, http.StatusServiceUnavailable, "not ready")
+			return
+		}
+		text(w, http.StatusOK, "ok")
+	})
+	return mux
 }
 
 // problem is the document of an error.
@@ -135,36 +152,12 @@ func guarded(next http.HandlerFunc) http.HandlerFunc {
 			most := int64(maxBody)
 			if r.URL.Path == planPath {
 				most = maxConfig
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(configTimeout)) // else that of every request holds
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, most)
 			next(w, r)
 		}
 	}
-}
-
-// onlyLoopbackNames refuses requests whose Host is a name that is not this machine's own (A2).
-func onlyLoopbackNames(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !loopbackName(r.Host) {
-			document(w, http.StatusForbidden, problem{Error: "the host " + strconv.Quote(r.Host) + " is not localhost or a loopback address"})
-			return
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func loopbackName(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
 }
 
 func ready(w http.ResponseWriter, s Source) {

@@ -8,22 +8,33 @@ import (
 // limitListener accepts only while fewer than a number of its connections are open; the rest wait in the kernel's queue.
 type limitListener struct {
 	net.Listener
-	room chan struct{}
+	room   chan struct{}
+	closed chan struct{}
+	once   sync.Once
 }
 
 func limit(ln net.Listener, n int) *limitListener {
-	return &limitListener{Listener: ln, room: make(chan struct{}, n)}
+	return &limitListener{Listener: ln, room: make(chan struct{}, n), closed: make(chan struct{})}
 }
 
-// Accept may wait for room even when the listener is closed. The server makes room then, for it closes its connections.
 func (l *limitListener) Accept() (net.Conn, error) {
-	l.room <- struct{}{}
+	select {
+	case l.room <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.room
 		return nil, err
 	}
 	return &limitedConn{Conn: c, room: l.room}, nil
+}
+
+// Close ends an Accept that waits for room, too.
+func (l *limitListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
 }
 
 // limitedConn makes room when it is closed, once.

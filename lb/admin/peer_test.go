@@ -56,7 +56,7 @@ func TestOrdersOverHTTP(t *testing.T) {
 func TestTheClientOrders(t *testing.T) {
 	f := example()
 	f.status.Pools[0].Peers = append(f.status.Pools[0].Peers, Peer{Addr: "[fe80::1%eth0]:5432"})
-	c := NewClient(serve(t, f, nothing).Addr())
+	c := NewClient(serve(t, f, nothing).Addr(), "")
 	for _, o := range []Order{{Word: "drain"}, {Word: "weight", Weight: 7}, {Word: "weight", Weight: NoWeight}} {
 		for _, p := range f.status.Pools[0].Peers {
 			if r, err := c.OrderPeer(context.Background(), "db", p.Addr, o); err != nil || r.Peer.Addr != p.Addr || f.orders[len(f.orders)-1] != o {

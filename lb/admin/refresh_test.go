@@ -93,7 +93,7 @@ func TestSE3NoWebPageCanRefresh(t *testing.T) {
 func TestClientRefreshes(t *testing.T) {
 	f := example()
 	s := serve(t, f, nothing)
-	c := NewClient(s.Addr())
+	c := NewClient(s.Addr(), "")
 	if n, err := c.RefreshNames(context.Background(), "db.test"); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}

@@ -12,7 +12,7 @@ import (
 func TestReloadAndPlan(t *testing.T) {
 	f := example()
 	srv := serve(t, f, func(Emit) {})
-	c := NewClient(srv.Addr())
+	c := NewClient(srv.Addr(), "")
 	f.changes = []string{"pool db: changed backend"}
 	if got, err := c.Reload(context.Background()); err != nil || !slices.Equal(got, f.changes) {
 		t.Errorf("%q %v", got, err)

@@ -43,7 +43,8 @@ const (
 	maxConns      = 64
 	maxHeader     = 16 << 10
 	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
+	readTimeout   = 5 * time.Second // of a whole request, but for a config
+	configTimeout = 30 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 10 * time.Second
 )
@@ -55,36 +56,34 @@ type Server struct {
 	done chan struct{} // closed when Serve has returned
 	stop chan struct{} // closed when Shutdown begins
 
+	gate    gate
 	streams *streams
 	log     *slog.Logger
 }
 
-// NewServer binds the address, which must be a loopback one. The kernel queues clients until Serve.
-func NewServer(listen string, source Source, metrics *prometheus.Registry, events *Events, log *slog.Logger) (*Server, error) {
-	addr, err := netip.ParseAddrPort(listen)
-	if err != nil {
-		return nil, fmt.Errorf("admin: %q is not ADDRESS:PORT", listen)
-	}
-	if !addr.Addr().Unmap().IsLoopback() {
-		return nil, fmt.Errorf("admin: %s is not a loopback address, and nothing else is possible without authentication", addr)
-	}
-	ln, err := net.Listen("tcp", addr.String())
+// NewServer binds the address. One that other hosts reach needs a token. The kernel queues clients until Serve.
+func NewServer(c Settings, source Source, metrics *prometheus.Registry, events *Events, log *slog.Logger) (*Server, error) {
+	ln, local, err := c.bind()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
 	stop := make(chan struct{})
-	streams := newStreams(events, stop)
-	return &Server{
-		streams: streams, stop: stop, ln: limit(ln, maxConns), log: log, done: make(chan struct{}),
-		http: http.Server{
-			Handler: handler(source, metrics, streams), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
-			ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		},
-	}, nil
+	s := &Server{
+		streams: newStreams(events, stop), stop: stop, ln: limit(ln, maxConns), log: log, done: make(chan struct{}), gate: gate{local: local},
+	}
+	s.SetAccess(c.Access)
+	s.http = http.Server{
+		Handler: handler(source, metrics, s.streams, &s.gate), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
 }
 
-// Addr is the address that is bound.
+// SetAccess says who may ask from now on. Without a token, an address that other hosts reach answers nobody.
+func (s *Server) SetAccess(a Access) { s.gate.access.Store(&a) }
+
+// Addr is the address or the path that is bound.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // Serve answers until Shutdown. It is called once.

@@ -20,11 +20,6 @@ type Config struct {
 	places map[string]value // where it was written, for Problem
 }
 
-// Admin is where the HTTP API listens.
-type Admin struct {
-	Listen string // "ADDRESS:PORT", or "off"
-}
-
 // Log says what is logged, and how.
 type Log struct {
 	Level    string        // debug, info, warn, error

@@ -7,7 +7,7 @@ import "time"
 // A pool has no check unless it is asked for.
 func defaults() Config {
 	return Config{
-		Admin:           Admin{Listen: "127.0.0.1:9321"},
+		Admin:           Admin{Listen: "127.0.0.1:9321", Mode: 0o600, Group: -1},
 		Log:             Log{Level: "info", Format: "auto", Target: "stderr", Access: "close", Progress: 10 * time.Minute},
 		Relay:           Relay{Engine: "auto", Loops: 0},
 		ShutdownDelay:   0,

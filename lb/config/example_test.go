@@ -146,7 +146,6 @@ user = "ebb"
 password_file = "/etc/ebb/pg.pass"
 `, new(Flags))
 	problems(t, err,
-		`ebb.toml:2: admin.listen: found "unix:/run/ebb/admin.sock", not in this version, expected ADDRESS:PORT on this host, such as "127.0.0.1:9321", or "off"`,
 		`ebb.toml:19: listener.listen: found "unix:/run/ebb/pg.sock", not in this version, expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,
 		`ebb.toml:24: listener.datapath: found "kernel", not in this version, expected "relay"`,
 		`ebb.toml:31: pool.pg-primary.on.role_lost: not in this version`,

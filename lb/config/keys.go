@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // The table of keys: what may stand where, what it fills, and what has a name but no function in this version. A key
 // that is missing here is unknown. config.example.toml shows each that is accepted, which a test proves.
@@ -8,12 +11,13 @@ import "time"
 // key is one key of a table that fills a T.
 type key[T any] struct {
 	name string
-	read func(*T, value) // nil: not in this version
+	read func(*T, value) // nil: refused
+	why  string          // it is refused; "": not in this version
 	need string          // what is expected if the key is missing; "" if it may be
 }
 
 var topKeys = []key[Config]{
-	{name: "admin", read: func(c *Config, v value) { readTable(v, adminKeys, &c.Admin) }},
+	{name: "admin", read: readAdmin},
 	{name: "log", read: readLog},
 	{name: "relay", read: func(c *Config, v value) { readTable(v, relayKeys, &c.Relay) }},
 	{name: "shutdown_delay", read: func(c *Config, v value) { v.duration(&c.ShutdownDelay, 0, "") }},
@@ -22,12 +26,6 @@ var topKeys = []key[Config]{
 	{name: "listener", read: readListeners},
 	{name: "pool", read: readPools},
 	{name: "state_file"},
-}
-
-var adminKeys = []key[Admin]{
-	{name: "listen", read: func(a *Admin, v value) { v.adminAddress(&a.Listen) }},
-	{name: "token"},
-	{name: "token_file"},
 }
 
 var logKeys = []key[Log]{
@@ -166,7 +164,7 @@ func readTable[T any](v value, keys []key[T], into *T) bool {
 		case k == nil:
 			e.unknown(known(keys), name)
 		case k.read == nil:
-			e.fail(notYet)
+			e.fail("%s", cmp.Or(k.why, notYet))
 		default:
 			k.read(into, e)
 		}

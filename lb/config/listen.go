@@ -97,32 +97,3 @@ func listenHost(host string) (a netip.Addr, why string) {
 	}
 	return a.Unmap(), ""
 }
-
-// adminAddress reads where the admin API listens. There are no tokens in this version, so it stays on this host.
-func (v value) adminAddress(dst *string) {
-	const expected = "ADDRESS:PORT on this host, such as \"127.0.0.1:9321\", or \"off\""
-	s, ok := v.text(expected)
-	switch {
-	case !ok:
-		return
-	case s == "off":
-		*dst = s
-		return
-	case strings.HasPrefix(s, "unix:"):
-		v.fail("found %s, %s, expected %s", v.found(), notYet, expected)
-		return
-	}
-	addr, why := listenAddress(s)
-	switch {
-	case strings.Contains(s, "://"):
-		v.unexpected("%s: without a scheme", expected)
-	case why != "":
-		v.unexpected("%s: %s", expected, why)
-	case !addr.Addr().IsLoopback():
-		v.unexpected("%s: other hosts need a token, and tokens are %s", expected, notYet)
-	default:
-		*dst = addr.String()
-		v.src.adminWritten = true
-		v.src.listens = append(v.src.listens, bound{v, Endpoint{"tcp", addr}})
-	}
-}

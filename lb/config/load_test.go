@@ -217,16 +217,22 @@ func TestListenAddresses(t *testing.T) {
 }
 
 func TestAdminAddresses(t *testing.T) {
-	const expected = `expected ADDRESS:PORT on this host, such as "127.0.0.1:9321", or "off"`
+	const expected = `expected ADDRESS:PORT, such as "127.0.0.1:9321", "unix:" and an absolute path, or "off"`
+	long := "unix:/" + strings.Repeat("x", maxSocketPath)
 	for _, test := range []struct{ text, want, problem string }{
 		{"127.0.0.1:9000", "127.0.0.1:9000", ""},
 		{"localhost:9000", "127.0.0.1:9000", ""},
 		{"[::1]:9000", "[::1]:9000", ""},
 		{"off", "off", ""},
-		{"0.0.0.0:9000", "", `found "0.0.0.0:9000", ` + expected + `: other hosts need a token, and tokens are not in this version`},
-		{":9000", "", `found ":9000", ` + expected + `: other hosts need a token, and tokens are not in this version`},
+		{"0.0.0.0:9000", "", `found "0.0.0.0:9000" without token_file, expected both: other hosts may ask only with a token`},
+		{":9000", "", `found "[::]:9000" without token_file, expected both: other hosts may ask only with a token`},
 		{"tcp://127.0.0.1:9000", "", `found "tcp://127.0.0.1:9000", ` + expected + `: without a scheme`},
-		{"unix:/run/ebb.sock", "", `found "unix:/run/ebb.sock", not in this version, ` + expected},
+		{"unix:/run/ebb.sock", "unix:/run/ebb.sock", ""},
+		{"unix:ebb.sock", "", `found "unix:ebb.sock", ` + expected},
+		{"unix:", "", `found "unix:", ` + expected},
+		{"unix:@ebb", "", `found "unix:@ebb", ` + expected},
+		{"unix:/run/../ebb.sock", "", `found "unix:/run/../ebb.sock", ` + expected},
+		{long, "", `found "` + long[:80] + `"..., ` + expected + ` of at most 103 bytes`},
 		{"127.0.0.1", "", `found "127.0.0.1", ` + expected + `: the port is missing`},
 		{"127.0.0.1:5432", "", ""},
 	} {
