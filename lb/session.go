@@ -260,7 +260,7 @@ func (s *tcpSession) Connected() bool {
 		return false
 	}
 	s.reached()
-	s.lease.Connected() // not with UDP, where nobody has accepted anything yet
+	s.lease.Connected(s.connect) // not with UDP, where nobody has accepted anything yet
 	p.connect.Observe(s.connect.Seconds())
 	return true
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAcquireAllocatesNothing(t *testing.T) {
-	for policy := LeastConn; policy <= Hash; policy++ {
+	for policy := LeastConn; policy <= LeastTime; policy++ {
 		for _, n := range []int{4, 100} {
 			w := table(t, Options{Slots: 1, Policy: policy, MaxConns: 10})
 			w.apply(t, members(n, 1, 2, 3))

@@ -65,7 +65,8 @@ func TestTwoChoicesLookAtOtherSlotsAgain(t *testing.T) {
 		now  int64
 		want int64
 	}{{e.patience, 1}, {e.patience + 1, 2}} {
-		if got := c.freshLoad(0, step.now, e.patience); got != step.want {
+		e.refresh(c, &asking{}, step.now)
+		if got := c.load(0); got != step.want {
 			t.Errorf("at %d: load %d, expected %d", step.now, got, step.want)
 		}
 	}

@@ -5,7 +5,7 @@
 //	t := pool.New(pool.Options{Name: "db", Slots: 2}, r)
 //	t.Apply([]pool.Member{{Addr: netip.MustParseAddrPort("192.0.2.1:5432"), Weight: 1}}, pool.CauseDNS)
 //	lease, err := t.Acquire(pool.Request{Slot: 0})
-//	// connect to lease.Peer().Addr(), then lease.Connected(), relay, and at the end:
+//	// connect to lease.Peer().Addr(), then lease.Connected(took), relay, and at the end:
 //	lease.Release(pool.OutcomeOK)
 //
 // # Model

@@ -82,7 +82,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		e.lots = lots(e.candidates)
 	case Hash:
 		e.sequence, e.seeds, e.weights = byWeight(e.candidates)
-	case LeastConn, First, Sticky:
+	case LeastConn, First, Sticky, LeastTime:
 	}
 	return e
 }

@@ -20,6 +20,8 @@ type asking struct {
 	tally int    // which one of each peer counts it
 	turn  uint32 // of the candidates, who is looked at first
 	dry   bool   // to know whom it would get: nothing is taken, and no turn, place or holder moves on
+
+	quickest int64 // least_time: what a peer counts with of which nothing is known
 }
 
 // Outcome says what a session tells about its peer.
@@ -78,8 +80,11 @@ func (l *Lease) Peer() *Peer { return l.peer }
 // Epoch returns the id of the epoch that the lease holds.
 func (l *Lease) Epoch() uint64 { return l.epoch.id }
 
-// Connected tells that the peer accepted the connection: its failures in a row end.
-func (l *Lease) Connected() {
+// Connected tells that the peer accepted the connection, and how long that took: its failures in a row end.
+func (l *Lease) Connected(took time.Duration) {
+	if t := l.epoch.table; t.opts.Policy == LeastTime {
+		l.peer.pace.took(took, t.clock(new(Request)))
+	}
 	if l.peer.failures.Load() != 0 {
 		l.peer.failures.Store(0)
 	}

@@ -19,15 +19,22 @@ func (c *candidate) load(slot int) int64 {
 	return t.active() + t.others.Load() + 1
 }
 
-// freshLoad looks first, if the slot's last look at the candidate is too old.
-func (c *candidate) freshLoad(slot int, now, patience int64) int64 {
-	if now-c.tallies[slot].looked.Load() > patience {
-		c.peer.look(slot, now)
+// refresh looks at a candidate if the slot's last look at it is too old.
+func (e *epoch) refresh(c *candidate, r *asking, now int64) {
+	if now-c.tallies[r.tally].looked.Load() > e.patience {
+		c.peer.look(r.tally, now)
 	}
-	return c.load(slot)
 }
 
-// look is freshLoad for all candidates at once: one question for each pick instead of one for each candidate.
+// better says whether b costs less for its weight than a, of two that were drawn.
+func (e *epoch) better(b, a *candidate, r *asking) bool {
+	now := e.since(r)
+	e.refresh(a, r, now)
+	e.refresh(b, r, now)
+	return e.cost(b, r)*a.weight < e.cost(a, r)*b.weight
+}
+
+// look is refresh for all candidates at once: one question for each pick instead of one for each candidate.
 func (e *epoch) look(r *asking) {
 	looked := &e.refs[r.Slot].looked
 	if now := e.since(r); now-looked.Load() > e.patience {
@@ -46,7 +53,7 @@ func (e *epoch) since(r *asking) int64 {
 	return e.table.clock(r.Request)
 }
 
-// leastLoaded takes the candidate with the smallest load/weight of the best rank. Ties go round: each slot begins to look
+// leastLoaded takes the candidate with the smallest cost/weight of the best rank. Ties go round: each slot begins to look
 // one further than last time.
 func (e *epoch) leastLoaded(r *asking) *candidate {
 	n := len(e.candidates)
@@ -55,14 +62,16 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 	}
 	e.look(r)
 	start := int(r.turn % uint32(n))
-	if e.plain(r) {
+	if e.table.opts.Policy == LeastTime {
+		r.quickest = e.quickest(e.table.clock(r.Request))
+	} else if e.plain(r) {
 		c := e.lightest(r.tally, start)
 		c.takeFreely(r)
 		return c
 	}
 	for {
 		var best *candidate
-		var bestLoad, bestWeight int64
+		var bestCost, bestWeight int64
 		bestRank := rankNever
 		at := start
 		for range n {
@@ -74,8 +83,8 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 			if rank == rankNever || rank > bestRank {
 				continue
 			}
-			if load := c.load(r.tally); rank < bestRank || load*bestWeight < bestLoad*c.weight {
-				best, bestRank, bestLoad, bestWeight = c, rank, load, c.weight
+			if cost := e.cost(c, r); rank < bestRank || cost*bestWeight < bestCost*c.weight {
+				best, bestRank, bestCost, bestWeight = c, rank, cost, c.weight
 			}
 		}
 		if best == nil || e.take(best, r) {
@@ -118,10 +127,12 @@ func (e *epoch) twoChoices(r *asking) *candidate {
 	if j >= i {
 		j++
 	}
-	now := e.since(r)
+	if e.table.opts.Policy == LeastTime {
+		e.table.clock(r.Request)
+		r.quickest = 1 // whoever is drawn next to one of which nothing is known; it has its share of the draws and no more
+	}
 	a, b := &e.candidates[i], &e.candidates[j]
-	if e.rank(b, r) == rankGood &&
-		(e.rank(a, r) != rankGood || b.freshLoad(r.tally, now, e.patience)*a.weight < a.freshLoad(r.tally, now, e.patience)*b.weight) {
+	if e.rank(b, r) == rankGood && (e.rank(a, r) != rankGood || e.better(b, a, r)) {
 		a = b
 	}
 	if e.rank(a, r) == rankGood && e.take(a, r) {

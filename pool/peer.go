@@ -37,13 +37,13 @@ func (h Health) String() string {
 type Peer struct {
 	tallies []tally
 	passive
+	pace
 	health   atomic.Uint32
 	admin    atomic.Uint32
 	newest   atomic.Uint64 // id of the newest epoch that lists it
 	addr     netip.AddrPort
-	seed     uint64   // of its address, for hash
-	listings int      // epochs that list it and are not freed; guarded by Table.mu
-	_        [16]byte // up to a multiple of the cache line
+	seed     uint64 // of its address, for hash
+	listings int    // epochs that list it and are not freed; guarded by Table.mu; the last of 128 bytes, a pair of cache lines
 }
 
 func newPeer(addr netip.AddrPort, tallies int, h Health) *Peer {

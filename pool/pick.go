@@ -17,9 +17,10 @@ const (
 	First                    // the first by address that has room
 	Sticky                   // the one that has everything, until it is out
 	Hash                     // by the request's key
+	LeastTime                // the fewest sessions times the mean time of a connect, for its weight
 )
 
-var policyWords = [...]string{"leastconn", "roundrobin", "random", "first", "sticky", "hash"}
+var policyWords = [...]string{"leastconn", "roundrobin", "random", "first", "sticky", "hash", "least_time"}
 
 func (p Policy) String() string {
 	if int(p) < len(policyWords) {
@@ -89,7 +90,7 @@ func (e *epoch) pick(r *asking) *candidate {
 		return e.held(r)
 	case Hash:
 		return e.hashed(r)
-	case LeastConn:
+	case LeastConn, LeastTime:
 	}
 	return e.leastLoaded(r)
 }

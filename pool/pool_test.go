@@ -224,7 +224,7 @@ func TestEjectionAfterThreeFailuresAndItsEnd(t *testing.T) {
 	l = w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1)}})
 	l.Release(OutcomeConnectFailed)
 	l = w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1)}})
-	l.Connected()
+	l.Connected(0)
 	fail(OutcomeConnectFailed)
 	if state() != "up" {
 		t.Error("a connect that succeeds does not end a row of failures")

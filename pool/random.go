@@ -48,10 +48,8 @@ func (e *epoch) draw() *candidate {
 // atRandom draws two candidates by weight, which may be the same one, and takes the less loaded. What is drawn and is not
 // good does not count; if neither is, the draw is among what is of the best rank.
 func (e *epoch) atRandom(r *asking) *candidate {
-	now := e.since(r)
 	a, b := e.draw(), e.draw()
-	if a != b && e.rank(b, r) == rankGood &&
-		(e.rank(a, r) != rankGood || b.freshLoad(r.tally, now, e.patience)*a.weight < a.freshLoad(r.tally, now, e.patience)*b.weight) {
+	if a != b && e.rank(b, r) == rankGood && (e.rank(a, r) != rankGood || e.better(b, a, r)) {
 		a = b
 	}
 	if e.rank(a, r) == rankGood && e.take(a, r) {

@@ -80,7 +80,7 @@ var listenerKeys = []key[Listener]{
 
 var poolKeys = []key[Pool]{
 	{name: "balance", read: func(p *Pool, v value) {
-		v.word(&p.Balance, "leastconn roundrobin random first sticky hash", "least_time")
+		v.word(&p.Balance, "leastconn roundrobin random first sticky hash least_time", "")
 	}},
 	{name: "hash_key", read: func(p *Pool, v value) {
 		v.word(&p.HashKey, "source source_port destination", "sni proxy_source")
