@@ -117,11 +117,14 @@ func TestDNSKeptHTTPSConnectionThatEndedIsReplaced(t *testing.T) {
 	c := patient(kept(f)["https"])
 	c.CAFile, c.Attempts = f.caFile, 1
 	r := newRig(t, c)
-	for n := range 5 {
+	before := 0
+	for range 5 {
 		expect(t, r.a("db.test"), "ok 127.0.0.2")
-		if got := f.Connections("https"); got != n+1 {
-			t.Errorf("%d connections, expected %d", got, n+1)
+		got := f.Connections("https")
+		if got <= before || got > before+2 { // a dial that was begun for an attempt on the old one may come too
+			t.Errorf("%d connections after %d", got, before)
 		}
+		before = got
 		f.Hangup()
 	}
 	expect(t, r.a("db.test"), "ok 127.0.0.2")

@@ -66,7 +66,7 @@ func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Recl
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
-		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Checked: conf.Check != nil, Fresh: p.fresh, Said: said, OnGone: p.gone,
+		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Bounded: conf.Bounded, Checked: conf.Check != nil, Fresh: p.fresh, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)

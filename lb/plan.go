@@ -65,7 +65,7 @@ func planList[T any](kind string, old, now []T, name func(T) string, note func(a
 // needsTable tells that a pool cannot take its new config as it is: how an epoch table chooses, and where it counts, is
 // fixed when it is made.
 func needsTable(old, now config.Pool) bool {
-	return old.Balance != now.Balance || old.MaxConns != now.MaxConns || (old.Check == nil) != (now.Check == nil)
+	return old.Balance != now.Balance || old.MaxConns != now.MaxConns || old.Bounded != now.Bounded || (old.Check == nil) != (now.Check == nil)
 }
 
 // fixed lists what a reload cannot change.

@@ -25,6 +25,8 @@ type epoch struct {
 	sequence   []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
 	seeds      []uint64    // hash: of the addresses in sequence
 	weights    int         // hash: how many different ones there are
+	sum        int64       // hash: of the weights
+	places     []uint32    // hash: the candidates' places in a table, where there are many candidates
 	lots       []lot       // random
 
 	retired atomic.Bool
@@ -82,6 +84,12 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		e.lots = lots(e.candidates)
 	case Hash:
 		e.sequence, e.seeds, e.weights = byWeight(e.candidates)
+		for _, c := range e.candidates {
+			e.sum += c.weight
+		}
+		if len(e.candidates) > rendezvousLimit {
+			e.places = maglev(e.candidates, e.heaviest)
+		}
 	case LeastConn, First, Sticky, LeastTime:
 	}
 	return e
@@ -143,7 +151,7 @@ func (e *epoch) free() {
 			gone = append(gone, p)
 		}
 	}
-	e.members, e.peers, e.candidates, e.sequence, e.seeds, e.lots = nil, nil, nil, nil, nil, nil
+	e.members, e.peers, e.candidates, e.sequence, e.seeds, e.places, e.lots = nil, nil, nil, nil, nil, nil, nil
 	t.mu.Unlock()
 	if t.opts.OnGone != nil {
 		for _, p := range gone {

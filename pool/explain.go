@@ -22,10 +22,11 @@ type Figure struct {
 
 // The names of figures.
 const (
-	FigureLoad   = "load"   // (leases + 1) / weight: the smallest wins
-	FigureShare  = "share"  // of the sum of weights
-	FigureHolder = "holder" // 1 for the peer that has everything
-	FigureDraw   = "draw"   // for the request's key: the smallest wins
+	FigureLoad    = "load"    // (leases + 1) / weight: the smallest wins
+	FigureShare   = "share"   // of the sum of weights
+	FigureHolder  = "holder"  // 1 for the peer that has everything
+	FigureConnect = "connect" // the mean time of a connect, in seconds; 0: not known. With load, the smallest product wins
+	FigureDraw    = "draw"    // for the request's key: the smallest wins
 )
 
 // Explain says what Acquire would do with a request now. The request's slot is not looked at: every slot is asked.
@@ -55,7 +56,7 @@ func (e *epoch) dryly(r *Request) *asking {
 // drawsLots says whether the same request may get another peer though nothing has changed.
 func (e *epoch) drawsLots() bool {
 	p := e.table.opts.Policy
-	return p == Random || p == LeastConn && len(e.candidates) > exactLimit
+	return p == Random || (p == LeastConn || p == LeastTime) && len(e.candidates) > exactLimit
 }
 
 // seen is a candidate as a pick sees it.
@@ -68,6 +69,7 @@ type seen struct {
 func (e *epoch) seen(r *Request) map[*Peer]seen {
 	all := make(map[*Peer]seen, len(e.candidates))
 	a := e.dryly(r)
+	e.bound(a)
 	var weights int64
 	for i := range e.candidates {
 		weights += e.candidates[i].weight
@@ -95,7 +97,12 @@ func (e *epoch) figures(c *candidate, r *asking, weights int64) []Figure {
 			return []Figure{{FigureHolder, 1}}
 		}
 	case Hash:
+		if e.places != nil {
+			return []Figure{share}
+		}
 		return []Figure{share, {FigureDraw, float64(logCost(mix(uint64(r.Key)^c.peer.seed))) / (1 << 40) / float64(c.weight)}}
+	case LeastTime:
+		return []Figure{load, {FigureConnect, float64(c.peer.pace.faded(e.table.clock(r.Request))) / 1e6}}
 	case First:
 	}
 	return nil

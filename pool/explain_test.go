@@ -127,14 +127,16 @@ func TestExplainShowsWhatThePolicyGoesBy(t *testing.T) {
 		Random:     "[{share 0.3333333333333333} {load 2}] [{share 0.6666666666666666} {load 0.5}]",
 		First:      "[] []",
 		Sticky:     "[{holder 1}] []",
+		LeastTime:  "[{load 2} {connect 0.003}] [{load 0.5} {connect 0}]",
 	} {
-		w := table(t, Options{Slots: 2, Policy: policy})
+		w := table(t, Options{Slots: 2, Policy: policy, Now: func() time.Time { return time.Unix(1e9, 0) }})
 		w.apply(t, members(2, 1, 2))
 		w.Explain(Request{})
 		if f := w.Explain(Request{}).Peers[0].Figures; policy == Sticky && len(f) > 0 {
 			t.Errorf("a question made a holder: %v", f)
 		}
 		l := w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1)}})
+		l.Connected(3 * time.Millisecond)
 		x := w.Explain(Request{Exclude: peersBut(2, 0)})
 		if got := fmt.Sprint(x.Peers[0].Figures, x.Peers[1].Figures); got != want {
 			t.Errorf("%v: %s, expected %s", policy, got, want)

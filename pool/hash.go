@@ -34,9 +34,15 @@ func mix(x uint64) uint64 {
 // hashed takes the candidate of the best rank that wins the rendezvous over the key: each candidate draws a number from key
 // and address alone, and -log(number)/weight is the smallest for the winner. So who wins depends on nothing but the set; who
 // leaves loses only what was his, and who is passed over for now loses that only for now. Candidates of equal weight are
-// compared by their numbers, and only the best of each weight by logarithms.
+// compared by their numbers, and only the best of each weight by logarithms. Among many candidates a table says who wins.
 func (e *epoch) hashed(r *asking) *candidate {
-	plain := e.plain(r)
+	e.bound(r)
+	if e.places != nil {
+		if c := e.lookedUp(r); c != nil {
+			return c
+		}
+	}
+	plain := e.plain(r) && e.table.opts.Bounded == 0
 	if plain && e.weights == 1 {
 		c := e.winner(r.Key)
 		c.takeFreely(r)

@@ -21,7 +21,8 @@ type asking struct {
 	turn  uint32 // of the candidates, who is looked at first
 	dry   bool   // to know whom it would get: nothing is taken, and no turn, place or holder moves on
 
-	quickest int64 // least_time: what a peer counts with of which nothing is known
+	quickest int64   // least_time: what a peer counts with of which nothing is known
+	bound    float64 // hash: the most leases for each unit of weight
 }
 
 // Outcome says what a session tells about its peer.

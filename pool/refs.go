@@ -8,8 +8,9 @@ type refs struct {
 	n    atomic.Uint64
 	from uint32 // where the slot's turns begin: slots that pick at the same moment begin at different candidates
 
-	looked atomic.Int64 // when leastconn last looked at what the other slots have (Table.clock)
-	_      [104]byte
+	looked atomic.Int64 // when the slot last looked at what the other slots have (Table.clock)
+	others atomic.Int64 // hash with a bound: what all peers had then, less what the slot held on this epoch
+	_      [96]byte
 }
 
 // take adds a reference and says whose turn it is to be looked at first.

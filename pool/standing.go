@@ -3,9 +3,10 @@ package pool
 // Standing says whether a peer may be picked now, and if not, why. It is what picks go by.
 type Standing uint8
 
-// The standings. A pick takes the lowest that it finds among the first three, and never one of the others.
+// The standings. A pick takes the lowest that it finds among the first four, and never one of the others.
 const (
 	StandingGood     Standing = iota
+	StandingCrowded           // it is above the bound of hash
 	StandingUnproven          // its check has not passed yet
 	StandingEjected           // sessions have failed on it in a row
 	StandingFull              // it is at MaxConns
@@ -21,6 +22,7 @@ const (
 
 var standingWords = [...][2]string{
 	StandingGood:       {"good", "may be picked"},
+	StandingCrowded:    {"crowded", "it has more than bounded times its share: picked only if no better one is there"},
 	StandingUnproven:   {"unproven", "its check has not passed yet: picked only if no better one is there"},
 	StandingEjected:    {"ejected", "sessions have failed on it in a row: picked only if no better one is there"},
 	StandingFull:       {"full", "it is at max_conns"},
@@ -51,6 +53,8 @@ func (e *epoch) standing(c *candidate, r *asking) Standing {
 		return StandingEjected
 	case !c.proven:
 		return StandingUnproven
+	case e.crowded(c, r):
+		return StandingCrowded
 	}
 	return StandingGood
 }

@@ -21,6 +21,7 @@ type Options struct {
 	Policy   Policy
 	Slots    int              // loops that acquire: counts are kept per slot; at least 1
 	MaxConns int              // leases per peer across all epochs; 0 is no limit
+	Bounded  float64          // hash: nobody gets more than this times its share of all leases; at least 1, or 0: no bound
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
 	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
 	Now      func() time.Time // nil is time.Now

@@ -84,7 +84,8 @@ func (e Endpoint) String() string { return e.Network + "://" + e.Addr.String() }
 type Pool struct {
 	Name             string
 	Balance          string
-	HashKey          string // source, source_port, destination; without another use than balance = "hash"
+	HashKey          string  // source, source_port, destination; without another use than balance = "hash"
+	Bounded          float64 // with hash: the most of its share that a peer may have; 0 is no bound
 	Resolver         string
 	ConnectTimeout   time.Duration
 	ConnectAttempts  int

@@ -127,9 +127,8 @@ func TestFlagProblems(t *testing.T) {
 			`--max-conns: found -1, expected a whole number from 1 to 10000000, or "off"`,
 		}},
 		{"not in this version", []string{"listen", "tcp://:1", "to", "h:1", "proxy-in", "10.0.0.0/8", "proxy-out", "v3",
-			"check", "exec", "balance", "least_time"}, []string{
+			"check", "exec"}, []string{
 			`--proxy-in: not in this version`,
-			`--balance: found "least_time", not in this version, expected "leastconn", "roundrobin", "random", "first", "sticky" or "hash"`,
 			`check.command: missing with kind "exec", expected ` + commandForm,
 			`--proxy-out: found "v3", expected "off", "v1" or "v2"`,
 		}},

@@ -85,6 +85,7 @@ var poolKeys = []key[Pool]{
 	{name: "hash_key", read: func(p *Pool, v value) {
 		v.word(&p.HashKey, "source source_port destination", "sni proxy_source")
 	}},
+	{name: "bounded", read: func(p *Pool, v value) { v.factor(&p.Bounded, 1, 100, "off") }},
 	{name: "resolver", read: readResolverOf},
 	{name: "connect_timeout", read: func(p *Pool, v value) { v.duration(&p.ConnectTimeout, time.Millisecond, "") }},
 	{name: "connect_attempts", read: func(p *Pool, v value) { v.int(&p.ConnectAttempts, 1, 100, "") }},
@@ -102,7 +103,6 @@ var poolKeys = []key[Pool]{
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
 	{name: "check", read: readCheck},
-	{name: "bounded"},
 	{name: "connect_rate"},
 	{name: "failback"},
 	{name: "max_connecting"},

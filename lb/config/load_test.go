@@ -62,6 +62,14 @@ func TestProblems(t *testing.T) {
 		{"zero is not off", whole + "[pool.p]\ndrain_timeout = \"0s\"\n", []string{`f:10: pool.p.drain_timeout: found "0s", expected a duration from 1ms to 8760h, or "off"`}},
 		{"zero is not off, in numbers", whole + "[pool.p]\nmax_conns = 0\n", []string{`f:10: pool.p.max_conns: found 0, expected a whole number from 1 to 10000000, or "off"`}},
 		{"false is not off", whole + "[pool.p]\ndrain_timeout = false\n", []string{`f:10: pool.p.drain_timeout: found false, expected a duration with its unit (ms, s, m, h), such as "30s", or "off"`}},
+		{"a factor below 1", whole + "[pool.p]\nbalance = \"hash\"\nbounded = 0.9\n", []string{`f:11: pool.p.bounded: found 0.9, expected a number from 1 to 100, or "off"`}},
+		{"a factor that is no number", whole + "[pool.p]\nbalance = \"hash\"\nbounded = nan\n", []string{`f:11: pool.p.bounded: found NaN, expected a number from 1 to 100, or "off"`}},
+		{"a factor in words", whole + "[pool.p]\nbalance = \"hash\"\nbounded = \"1.25\"\n", []string{`f:11: pool.p.bounded: found "1.25", expected a number from 1 to 100, or "off"`}},
+		{"whole and broken factors", whole + "[pool.p]\nbalance = \"hash\"\nbounded = 2\n[pool.q]\nbackend = [{host = \"h\", port = 1}]\nbalance = \"hash\"\nbounded = 1.25\n", nil},
+		{"a bound for another policy", whole + "[pool.p]\nbounded = 1.5\nhash_key = \"destination\"\n", []string{
+			`f:10: pool.p.bounded: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
+			`f:11: pool.p.hash_key: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
+		}},
 		{"a date", whole + "weight = 2026-01-01\n", []string{`f:9: pool.p.backend.weight: found a date, expected a whole number from 0 to 65535`}},
 
 		{"weight too high", whole + "weight = 65536\n", []string{`f:9: pool.p.backend.weight: found 65536, expected a whole number from 0 to 65535`}},

@@ -16,9 +16,7 @@ func readPools(c *Config, v value) {
 		if p.ProxyOut != "off" {
 			v.src.proxied[p.Name] = entries[name].written("proxy_out")
 		}
-		if e := entries[name]; e.sound("balance", "hash_key") && p.Balance != "hash" && p.HashKey != defaults().Pools[0].HashKey {
-			e.written("hash_key").fail("found with balance %q, which has no use for it, expected with balance \"hash\"", p.Balance)
-		}
+		checkHash(entries[name], p)
 		c.Pools = append(c.Pools, p)
 	}
 }
@@ -28,6 +26,20 @@ func checkConnect(v value, p Pool) {
 	if p.ConnectDeadline > 0 && p.ConnectDeadline <= p.ConnectTimeout && v.sound("connect_deadline", "connect_timeout") {
 		deadline := v.written("connect_deadline")
 		deadline.fail("found %s for all attempts, but connect_timeout is %s for one, expected more", deadline.found(), brief(p.ConnectTimeout))
+	}
+}
+
+// checkHash refuses what only hash goes by, with another policy.
+func checkHash(v value, p Pool) {
+	if p.Balance == "hash" {
+		return
+	}
+	const useless = "found with balance %q, which has no use for it, expected with balance \"hash\""
+	if v.sound("balance", "hash_key") && p.HashKey != defaults().Pools[0].HashKey {
+		v.written("hash_key").fail(useless, p.Balance)
+	}
+	if v.sound("balance", "bounded") && p.Bounded != 0 {
+		v.written("bounded").fail(useless, p.Balance)
 	}
 }
 

@@ -72,6 +72,22 @@ func (v value) int(dst *int, low, high int, word string) {
 	*dst = int(n)
 }
 
+// factor reads a number from low to high. The word stands for zero.
+func (v value) factor(dst *float64, low, high float64, word string) {
+	n, ok := v.raw.(float64)
+	if whole, isWhole := v.raw.(int64); isWhole {
+		n, ok = float64(whole), true
+	}
+	switch {
+	case v.raw == any(word):
+		*dst = 0
+	case !ok || !(n >= low && n <= high): // nor nan
+		v.unexpected("a number from %v to %v, or %q", low, high, word)
+	default:
+		*dst = n
+	}
+}
+
 // duration reads a duration from low to maxDuration. The word, if there is one, stands for zero.
 func (v value) duration(dst *time.Duration, low time.Duration, word string) {
 	or := ""
