@@ -28,9 +28,10 @@ func (s *Server) Status() admin.Status {
 		st.Pools[i].Leaving = i >= len(now.pools)
 	}
 	for i, l := range now.everyListener() {
+		in, out := l.live.bytes()
 		st.Listeners = append(st.Listeners, admin.Listener{
 			Name: l.name, Address: l.port.addr.String(), Protocol: l.port.proto, Pool: l.pool.name,
-			Active: l.active.Load(), Total: l.total.Load(), Leaving: i >= len(now.listeners),
+			Active: l.active.Load(), Total: l.total.Load(), In: in, Out: out, Leaving: i >= len(now.listeners),
 		})
 	}
 	st.DNS = s.names(now.everyPool())

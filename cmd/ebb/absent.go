@@ -7,7 +7,7 @@ import (
 )
 
 // absentVerbs have a name, which scripts and habits may rely on to mean nothing else, but no function in this version.
-const absentVerbs = "top upgrade"
+const absentVerbs = "upgrade"
 
 // absentCommands refuse, whatever their arguments.
 func absentCommands() []*cobra.Command {

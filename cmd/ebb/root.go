@@ -125,6 +125,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 		newCheckCommand(),
 		newReloadCommand(),
 		newStatusCommand(),
+		newTopCommand(),
 		newExplainCommand(),
 		newConnsCommand(),
 		newKillCommand(),

@@ -83,6 +83,8 @@ type Listener struct {
 	Pool     string `json:"pool"`
 	Active   int64  `json:"active"`
 	Total    uint64 `json:"total"`             // accepted, those refused by a limit included
+	In       int64  `json:"in"`                // bytes of clients so far, those of sessions that live included
+	Out      int64  `json:"out"`               // bytes to clients
 	Leaving  bool   `json:"leaving,omitempty"` // it takes no clients any more; sessions hold it
 }
 
