@@ -55,6 +55,7 @@ type peerStatus struct {
 	Tier    int
 	State   string
 	Health  string
+	Reason  string
 	Active  int64
 	Total   uint64
 	Sources []string
