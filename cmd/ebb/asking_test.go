@@ -55,6 +55,32 @@ func TestAskAtAPathWithAToken(t *testing.T) {
 			t.Errorf("%s: %d %s", file, code, stderr)
 		}
 	}
+	for _, c := range []struct{ typed, want string }{
+		{"hold [ADMIN] ", "default"},
+		{"release [ADMIN] default ", ""},
+		{"drain [ADMIN] ", "default"},
+		{"maint [ADMIN] default ", backend},
+		{"ready [ADMIN] default " + backend + " ", ""},
+		{"weight [ADMIN] none ", ""},
+		{"explain [ADMIN] ", "default"},
+		{"conns [ADMIN] --peer ", backend},
+		{"kill [ADMIN] --listener ", "default"},
+		{"dns refresh [ADMIN] ", "127.0.0.1"},
+		{"hold ", ""}, // of nobody
+	} {
+		line := strings.Fields(strings.ReplaceAll(c.typed, "[ADMIN]", strings.Join(with, " ")))
+		if len(line) == 1 {
+			line = append(line, "--admin", "unix:"+filepath.Join(dir, "none"))
+		}
+		code, stdout, _ := runAll(t, append(append([]string{"__complete"}, line...), "")...)
+		want := c.want
+		if want != "" {
+			want += "\n"
+		}
+		if code != exitDone || stdout != want+":4\n" { // 4: no files
+			t.Errorf("%s: %d %q, want %q", c.typed, code, stdout, want)
+		}
+	}
 	t.Setenv(adminVariable, at)
 	t.Setenv(tokenVariable, token)
 	if code, _, stderr := runAll(t, "status"); code != exitDone {

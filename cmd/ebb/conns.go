@@ -51,6 +51,7 @@ how long, what it has moved, and for how long nothing moved. Filters hold togeth
 	by.add(cmd)
 	cmd.Flags().IntVar(&limit, "limit", limit, "show at most `N`")
 	at.add(cmd)
+	at.completeFlags(cmd, map[string]named{"listener": listenerNames, "pool": poolNames, "peer": peerNames})
 	return cmd
 }
 
@@ -106,6 +107,7 @@ to get new sessions.`,
 	}
 	by.add(cmd)
 	at.add(cmd)
+	at.completeFlags(cmd, map[string]named{"listener": listenerNames, "pool": poolNames, "peer": peerNames})
 	return cmd
 }
 

@@ -50,6 +50,7 @@ the peers that come of it. With a NAME it shows all of that name.`,
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(first(dnsNames))
 	cmd.AddCommand(newDNSRefreshCommand())
 	return cmd
 }
@@ -80,6 +81,7 @@ func newDNSRefreshCommand() *cobra.Command {
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(first(dnsNames))
 	return cmd
 }
 

@@ -58,6 +58,7 @@ ADDRESS:PORT of the client, which only balance = "hash" looks at. Nothing is cha
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(first(listenerNames))
 	return cmd
 }
 

@@ -59,5 +59,6 @@ func newHoldOrRelease(on bool, verb, short, long string) *cobra.Command {
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(first(poolNames))
 	return cmd
 }

@@ -49,6 +49,7 @@ new sessions. "default" takes it back.`,
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(poolThenPeer)
 	return cmd
 }
 
@@ -65,6 +66,7 @@ func newOrderCommand(word, short, long string) *cobra.Command {
 		},
 	}
 	at.add(cmd)
+	cmd.ValidArgsFunction = at.complete(poolThenPeer)
 	return cmd
 }
 

@@ -66,9 +66,14 @@ func (c *configFlags) serve(ctx context.Context, conf *config.Config, stderr io.
 	defer n.close()
 	ctx, s := newStopper(ctx, n, target, log)
 	defer s.close()
+	over := make(chan struct{})
+	defer close(over)
 	o := lb.RunOptions{
 		Log: log, Version: buildVersion(), Sink: sink, Ready: n.ready, Hurry: s.hurry,
-		Started:   func(server *lb.Server) { s.started <- server },
+		Started: func(server *lb.Server) {
+			s.started <- server
+			go n.watchdog(func() { server.Ready() }, over)
+		},
 		SetLog:    func(l config.Log) { level.Set(levelOf(l)) },
 		Reloading: n.reloading, Reloaded: n.reloaded,
 	}
