@@ -47,7 +47,7 @@ func explain(of []*listener, client netip.AddrPort) admin.Explanation {
 	for _, e := range st.Epochs {
 		x.Cause = e.Cause // the newest is the last
 	}
-	x.Outcome, x.Reason = l.outlook(len(table.Next) > 0)
+	x.Outcome, x.Reason = l.outlook(client.Addr(), len(table.Next) > 0)
 	if x.Outcome != "peer" {
 		return x
 	}
@@ -59,10 +59,13 @@ func explain(of []*listener, client netip.AddrPort) admin.Explanation {
 	return x
 }
 
-// outlook says what becomes of a new client, in the order in which trip.Next asks.
-func (l *listener) outlook(picked bool) (outcome, reason string) {
+// outlook says what becomes of a new client, in the order in which listener.admit and trip.Next ask.
+func (l *listener) outlook(client netip.Addr, picked bool) (outcome, reason string) {
 	q := &l.pool.queue
-	if l.limit.full() {
+	switch {
+	case client.IsValid() && !l.conf().access.Admits(client):
+		return "refused", end.Denied.String()
+	case l.limit.full():
 		return "refused", end.Limit.String()
 	}
 	why, wait := q.reasonToWait()

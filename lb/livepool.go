@@ -37,6 +37,7 @@ type livePool struct {
 	had    bool // there was a peer to offer, as last logged
 	tier   int  // that serves, as last logged
 	guard  guard
+	next   *time.Timer // of the epoch that time alone makes due; nil: none is
 	closed bool
 }
 
@@ -53,20 +54,21 @@ type peerCheck struct {
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
 type peerCount struct{ ended [end.Count]atomic.Uint64 }
 
-func newLivePool(conf config.Pool, said []pool.Override, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) (*livePool, error) {
+func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) (*livePool, error) {
 	policy, err := pool.ParsePolicy(conf.Balance)
 	if err != nil {
 		return nil, err
 	}
 	p := &livePool{
 		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
-		checks: make(map[netip.AddrPort]*peerCheck),
+		checks: make(map[netip.AddrPort]*peerCheck), tier: tier,
 	}
 	p.fates.of = make(map[netip.AddrPort]*fate)
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
-		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Bounded: conf.Bounded, Checked: conf.Check != nil, Fresh: p.fresh, Said: said, OnGone: p.gone,
+		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Bounded: conf.Bounded, Checked: conf.Check != nil, Fresh: p.fresh,
+		Tuning: tuning(&conf), Tier: tier, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)
@@ -108,6 +110,7 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 // and when another tier serves.
 func (p *livePool) tellLocked() {
 	p.queue.serve()
+	p.awaitLocked()
 	tier, n := p.table.Serving()
 	if n > 0 && tier != p.tier && !p.closed {
 		p.log.Warn("another tier serves", "tier", tier, "before", p.tier, "peers", n)
@@ -232,6 +235,7 @@ func (p *livePool) close() {
 	p.members.close()
 	p.mu.Lock()
 	p.closed = true
+	p.awaitLocked()
 	checks := p.checks
 	p.checks = make(map[netip.AddrPort]*peerCheck)
 	for addr := range p.fates.of {

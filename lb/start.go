@@ -84,10 +84,12 @@ func access(c config.Admin) admin.Access {
 // holds for it too.
 func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
 	var said []pool.Override
+	tier := 0
 	if before != nil {
 		said = before.table.Overrides()
+		tier, _ = before.table.Serving()
 	}
-	p, err := newLivePool(c, said, s.slots, s.reclaimer, s.hub, s.log)
+	p, err := newLivePool(c, said, tier, s.slots, s.reclaimer, s.hub, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}

@@ -310,6 +310,9 @@ func (p *livePool) adopt(c config.Pool) {
 			p.decideLocked(peer.Addr)
 		}
 	}
+	if p.table.Tune(tuning(&c)) {
+		p.tellLocked()
+	}
 	p.mu.Unlock()
 	if c.Check == nil || len(config.Changed(*was.Check, *c.Check)) == 0 {
 		return

@@ -25,7 +25,7 @@ func (c *tally) active() int64 {
 }
 
 // full says whether the limit is reached. It reads what has started first: then, if it says so, there was such a moment.
-func (c *tally) full(limit int) bool {
+func (c *tally) full(limit int32) bool {
 	if limit == 0 {
 		return false
 	}
@@ -35,7 +35,7 @@ func (c *tally) full(limit int) bool {
 
 // take adds a lease, unless the limit forbids it. The limit holds exactly: if the swap succeeds, nothing has started
 // since, and what has ended since only lowers the number.
-func (c *tally) take(limit int) bool {
+func (c *tally) take(limit int32) bool {
 	if limit == 0 {
 		c.started.Add(1)
 		return true

@@ -17,8 +17,9 @@ type epoch struct {
 	members []Member
 	peers   []*Peer // by member
 
-	tier       int         // the tier that serves: the lowest one with a member that may be picked
+	tier       int         // the tier that serves
 	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
+	parts      int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
 	heaviest   int64       // the largest weight among them
 	unproven   bool        // one of them is
 	patience   int64       // how long a slot goes by what it last saw of the others, in nanoseconds
@@ -38,17 +39,22 @@ type epoch struct {
 type candidate struct {
 	peer    *Peer
 	tallies []tally // of the peer
-	weight  int64
-	proven  bool // no check, or the check has passed
+	weight  int64   // in parts
+	limit   int32   // leases, across all epochs; 0 is none
+	proven  bool    // no check, or the check has passed
 }
 
 // newEpoch builds an epoch. The caller holds t.mu.
 func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	t.lastID++
+	t.due = 0
 	e := &epoch{
 		table: t, id: t.lastID, cause: cause, born: t.opts.Now(), members: members,
 		peers: make([]*Peer, len(members)), refs: make([]refs, t.opts.Slots),
 	}
+	steps := make([]int64, len(members)) // of warmSteps; 0: barred
+	fits := make(fit)
+	t.rouse()
 	for i, m := range members {
 		p := t.peers[m.Addr]
 		if p == nil {
@@ -57,21 +63,14 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 			t.peers[m.Addr] = p
 		}
 		p.listings++
+		if steps[i] = t.warm(p, e.id-1, t.barred(m, p) == StandingGood); steps[i] > 0 {
+			fits[m.Tier]++
+		}
 		p.newest.Store(e.id)
 		e.peers[i] = p
-		if t.barred(m, p) != StandingGood || (len(e.candidates) > 0 && m.Tier > e.tier) {
-			continue
-		}
-		weight := int64(t.weight(m))
-		if m.Tier < e.tier { // what was found so far stands by
-			e.candidates, e.heaviest, e.unproven = e.candidates[:0], 0, false
-		}
-		e.tier = m.Tier
-		e.heaviest = max(e.heaviest, weight)
-		proven := !t.opts.Checked || p.Health() == HealthUp
-		e.unproven = e.unproven || !proven
-		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, proven})
 	}
+	e.tier = t.choose(fits)
+	e.gather(steps)
 	n := len(e.candidates)
 	for slot := range e.refs {
 		e.refs[slot].from = uint32(e.id) + uint32(slot*n/len(e.refs))
@@ -93,6 +92,36 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	case LeastConn, First, Sticky, LeastTime:
 	}
 	return e
+}
+
+// gather lists the members of the tier that serves and that nothing bars. While one of them gets its weight in steps, all
+// weights are in such parts, unless that would make one larger than policies can count with.
+func (e *epoch) gather(steps []int64) {
+	t := e.table
+	serves := func(i int) bool { return steps[i] > 0 && e.members[i].Tier == e.tier }
+	var largest int64
+	warming := false
+	for i, m := range e.members {
+		if serves(i) {
+			largest = max(largest, int64(t.weight(m)))
+			warming = warming || steps[i] < warmSteps
+		}
+	}
+	e.parts = 1
+	if warming && largest*warmSteps <= MaxWeight {
+		e.parts = warmSteps
+	}
+	for i, m := range e.members {
+		if !serves(i) {
+			continue
+		}
+		p := e.peers[i]
+		weight := max(int64(t.weight(m))*steps[i]*e.parts/warmSteps, 1)
+		proven := t.proven(p)
+		e.heaviest = max(e.heaviest, weight)
+		e.unproven = e.unproven || !proven
+		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, warmLimit(t.opts.MaxConns, steps[i]), proven})
+	}
 }
 
 // enter takes a reference on the newest epoch. The turn goes on by one with each.

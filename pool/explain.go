@@ -83,7 +83,8 @@ func (e *epoch) seen(r *Request) map[*Peer]seen {
 
 // figures are the numbers of a candidate.
 func (e *epoch) figures(c *candidate, r *asking, weights int64) []Figure {
-	load := Figure{FigureLoad, float64(c.peer.Active()+1) / float64(c.weight)}
+	weight := float64(c.weight) / float64(e.parts)
+	load := Figure{FigureLoad, float64(c.peer.Active()+1) / weight}
 	share := Figure{FigureShare, float64(c.weight) / float64(weights)}
 	switch e.table.opts.Policy {
 	case LeastConn:
@@ -100,7 +101,7 @@ func (e *epoch) figures(c *candidate, r *asking, weights int64) []Figure {
 		if e.places != nil {
 			return []Figure{share}
 		}
-		return []Figure{share, {FigureDraw, float64(logCost(mix(uint64(r.Key)^c.peer.seed))) / (1 << 40) / float64(c.weight)}}
+		return []Figure{share, {FigureDraw, float64(logCost(mix(uint64(r.Key)^c.peer.seed))) / (1 << 40) / weight}}
 	case LeastTime:
 		return []Figure{load, {FigureConnect, float64(c.peer.pace.faded(e.table.clock(r.Request))) / 1e6}}
 	case First:

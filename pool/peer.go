@@ -44,6 +44,8 @@ type Peer struct {
 	addr     netip.AddrPort
 	seed     uint64 // of its address, for hash
 	listings int    // epochs that list it and are not freed; guarded by Table.mu; the last of 128 bytes, a pair of cache lines
+	warmup
+	_ [104]byte // up to the next pair
 }
 
 func newPeer(addr netip.AddrPort, tallies int, h Health) *Peer {
@@ -81,6 +83,9 @@ func (p *Peer) Health() Health { return Health(p.health.Load()) }
 
 // Admin returns what an operator has said of the address.
 func (p *Peer) Admin() Admin { return Admin(p.admin.Load()) }
+
+// proven says whether nothing is known against the peer: no check, or it has passed.
+func (t *Table) proven(p *Peer) bool { return !t.opts.Checked || p.Health() == HealthUp }
 
 // tally returns where the leases of a slot are counted.
 func (p *Peer) tally(slot int) *tally { return &p.tallies[min(slot, len(p.tallies)-1)] }

@@ -60,11 +60,11 @@ func (e *epoch) plain(r *asking) bool {
 
 // take begins a lease on a candidate, unless it is at its limit. Who only asks gets none.
 func (e *epoch) take(c *candidate, r *asking) bool {
-	t, limit := &c.tallies[r.tally], e.table.opts.MaxConns
+	t := &c.tallies[r.tally]
 	if r.dry {
-		return !t.full(limit)
+		return !t.full(c.limit)
 	}
-	return t.take(limit)
+	return t.take(c.limit)
 }
 
 // takeFreely is take where plain says that there is no limit.

@@ -47,7 +47,7 @@ func (e *epoch) standing(c *candidate, r *asking) Standing {
 	switch {
 	case e.excluded(c, r):
 		return StandingTried
-	case c.tallies[r.tally].full(e.table.opts.MaxConns):
+	case c.tallies[r.tally].full(c.limit):
 		return StandingFull
 	case c.peer.ejected(e.table, r.Request):
 		return StandingEjected

@@ -82,7 +82,7 @@ func (t *Table) status(now *epoch, at *Request) Status {
 				ps.State = "down"
 			case ps.Health == HealthUnfit:
 				ps.State = "unwanted"
-			case len(now.candidates) > 0 && m.Tier > now.tier:
+			case len(now.candidates) > 0 && m.Tier > now.tier || ps.Standing == StandingStandby:
 				ps.State = "standby"
 			case p.ejected(t, at):
 				ps.State, ps.EjectedUntil = "ejected", t.born.Add(time.Duration(p.until.Load()))

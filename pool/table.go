@@ -19,9 +19,11 @@ var (
 type Options struct {
 	Name     string
 	Policy   Policy
-	Slots    int              // loops that acquire: counts are kept per slot; at least 1
-	MaxConns int              // leases per peer across all epochs; 0 is no limit
-	Bounded  float64          // hash: nobody gets more than this times its share of all leases; at least 1, or 0: no bound
+	Slots    int     // loops that acquire: counts are kept per slot; at least 1
+	MaxConns int     // leases per peer across all epochs; 0 is no limit
+	Bounded  float64 // hash: nobody gets more than this times its share of all leases; at least 1, or 0: no bound
+	Tuning   Tuning
+	Tier     int              // that served before, in another table: it keeps service as Failback says
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
 	Rand     func() uint64    // for random choices and jitter; nil is the runtime's generator
 	Now      func() time.Time // nil is time.Now
@@ -59,6 +61,10 @@ type Table struct {
 	ejection sync.Mutex // two peers at once must not each be ejected for the other's sake
 
 	mu        sync.Mutex // writers; never taken by Acquire and Release
+	tuning    Tuning
+	serving   service
+	due       int64 // when time alone makes the next epoch (clock); 0: never
+	busy      bool  // there have been sessions
 	lastID    uint64
 	peers     map[netip.AddrPort]*Peer
 	overrides map[netip.AddrPort]Override // by operators
@@ -89,6 +95,7 @@ func New(opts Options, r *Reclaimer) *Table {
 	}
 	t := &Table{
 		opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), overrides: make(map[netip.AddrPort]Override),
+		tuning: opts.Tuning, serving: service{tier: opts.Tier},
 		tallies: opts.Slots, born: opts.Now().Add(-1),
 	}
 	if opts.MaxConns != 0 {

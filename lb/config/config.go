@@ -99,11 +99,17 @@ type Pool struct {
 	HoldTimeout      time.Duration
 	HoldMax          int // clients that may wait for a peer to be there
 	DrainTimeout     time.Duration
-	CloseRate        int // sessions closed per second, where it is not urgent; 0 is all at once
+	MinUp            int           // peers that a tier needs to serve
+	Failback         time.Duration // how long a lower tier must be fit before it serves again; 0 is at once, or NeverFailback
+	SlowStart        time.Duration // 0 is none
+	CloseRate        int           // sessions closed per second, where it is not urgent; 0 is all at once
 	On               On
 	Backends         []Backend `key:"backend"`
 	Check            *Check    // nil is none
 }
+
+// NeverFailback leaves service with the tier that has it, as long as that is fit.
+const NeverFailback time.Duration = -1
 
 // On is the session policy: what happens to sessions, by cause.
 type On struct {

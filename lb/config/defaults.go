@@ -57,6 +57,9 @@ func defaults() Config {
 			HoldTimeout:      30 * time.Second,
 			HoldMax:          1000,
 			DrainTimeout:     0,
+			MinUp:            1,
+			Failback:         0,
+			SlowStart:        0,
 			CloseRate:        500,
 			On:               On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			Backends: []Backend{{

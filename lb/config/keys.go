@@ -100,15 +100,15 @@ var poolKeys = []key[Pool]{
 	{name: "hold_max", read: func(p *Pool, v value) { v.int(&p.HoldMax, 1, maxConns, "") }},
 	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
 	{name: "close_rate", read: func(p *Pool, v value) { v.int(&p.CloseRate, 1, maxConns, "off") }},
+	{name: "min_up", read: func(p *Pool, v value) { v.int(&p.MinUp, 1, 65535, "") }},
+	{name: "failback", read: func(p *Pool, v value) { v.failback(&p.Failback) }},
+	{name: "slow_start", read: func(p *Pool, v value) { v.duration(&p.SlowStart, time.Millisecond, "off") }},
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
 	{name: "check", read: readCheck},
 	{name: "connect_rate"},
-	{name: "failback"},
 	{name: "max_connecting"},
-	{name: "min_up"},
 	{name: "quiet_time"},
-	{name: "slow_start"},
 }
 
 const onWords = "keep drain close"

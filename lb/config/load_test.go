@@ -70,6 +70,14 @@ func TestProblems(t *testing.T) {
 			`f:10: pool.p.bounded: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 			`f:11: pool.p.hash_key: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 		}},
+		{"failback with a typo", whole + "[pool.p]\nfailback = \"after 5m\"\n", []string{`f:10: pool.p.failback: found "after 5m", expected "immediate", "never", or "after=" with a duration, such as "after=5m"`}},
+		{"failback after nothing", whole + "[pool.p]\nfailback = \"after=5\"\n", []string{`f:10: pool.p.failback: found "5", expected a duration with its unit (ms, s, m, h), such as "30s"`}},
+		{"failback after no time", whole + "[pool.p]\nfailback = \"after=0s\"\n", []string{`f:10: pool.p.failback: found "0s", expected a duration from 1ms to 8760h`}},
+		{"failback as a number", whole + "[pool.p]\nfailback = 5\n", []string{`f:10: pool.p.failback: found 5, expected "immediate", "never", or "after=" with a duration, such as "after=5m"`}},
+		{"min_up of nobody", whole + "[pool.p]\nmin_up = 0\nslow_start = \"0s\"\n", []string{
+			`f:10: pool.p.min_up: found 0, expected a whole number from 1 to 65535`,
+			`f:11: pool.p.slow_start: found "0s", expected a duration from 1ms to 8760h, or "off"`,
+		}},
 		{"a date", whole + "weight = 2026-01-01\n", []string{`f:9: pool.p.backend.weight: found a date, expected a whole number from 0 to 65535`}},
 
 		{"weight too high", whole + "weight = 65536\n", []string{`f:9: pool.p.backend.weight: found 65536, expected a whole number from 0 to 65535`}},

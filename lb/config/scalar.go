@@ -142,3 +142,22 @@ func isName(s string) bool {
 	}
 	return len(s) >= 1 && len(s) <= 63 && s != "." && s != ".."
 }
+
+// failback reads when a lower tier takes its service back.
+func (v value) failback(dst *time.Duration) {
+	const expected = "\"immediate\", \"never\", or \"after=\" with a duration, such as \"after=5m\""
+	s, ok := v.text(expected)
+	after, waits := strings.CutPrefix(s, "after=")
+	switch {
+	case !ok:
+	case s == "immediate":
+		*dst = 0
+	case s == "never":
+		*dst = NeverFailback
+	case waits:
+		v.raw = after
+		v.duration(dst, time.Millisecond, "")
+	default:
+		v.unexpected(expected)
+	}
+}
