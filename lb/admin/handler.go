@@ -29,7 +29,8 @@ type route struct {
 
 func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 	get := func(path string, serve http.HandlerFunc) route { return route{http.MethodGet, path, serve} }
-	return []route{
+	var description map[string]any
+	list := []route{
 		get("/livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") }),
 		get("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }),
 		get("/readyz/{pool}", func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }),
@@ -37,6 +38,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError,
 		}).ServeHTTP),
 		get("/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }),
+		get("/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, description) }),
 		get("/v1/pools", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status().Pools) }),
 		get("/v1/pools/{pool}", func(w http.ResponseWriter, r *http.Request) { onePool(w, r, s) }),
 		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/drain", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "drain") }},
@@ -56,6 +58,8 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		{http.MethodPost, planPath, func(w http.ResponseWriter, r *http.Request) { planReload(w, r, s) }},
 		{http.MethodPost, "/v1/dns/refresh", func(w http.ResponseWriter, r *http.Request) { refresh(w, r, s) }},
 	}
+	description = describe(list)
+	return list
 }
 
 func handler(s Source, metrics *prometheus.Registry, events *streams, g *gate) http.Handler {
