@@ -31,7 +31,7 @@ func describe(found []settled) []admin.Conn {
 		t := c.walk()
 		list[i] = admin.Conn{
 			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.name, Protocol: t.listener.port.proto,
-			Client: t.client.String(), Local: t.local.String(), Epoch: c.epoch,
+			Client: c.client.String(), Local: c.local.String(), Epoch: c.epoch,
 		}
 		if c.peer.IsValid() {
 			list[i].Peer = c.peer.String()
@@ -82,7 +82,7 @@ func (s *Server) find(f admin.ConnFilter) []settled {
 		return (f.ID == 0 || t.id == f.ID) &&
 			(f.Epoch == 0 || c.epoch == f.Epoch) &&
 			(f.Peer == "" || c.peer.IsValid() && (c.peer == peer || c.peer.Addr() == host)) &&
-			(!f.Source.IsValid() || f.Source.Contains(t.client.Addr())) &&
+			(!f.Source.IsValid() || f.Source.Contains(c.client.Addr())) &&
 			(f.MinAge <= 0 || now.Sub(t.born) >= f.MinAge)
 	})
 }

@@ -31,6 +31,7 @@ type listener struct {
 
 	settings atomic.Pointer[settings]
 
+	hearing  atomic.Int64  // of active: their PROXY header has not come yet
 	turn     atomic.Uint64 // of the slots
 	active   atomic.Int64
 	total    atomic.Uint64
@@ -48,15 +49,17 @@ type listener struct {
 // settings are what the config says of a listener, and what is made of that for all its addresses.
 type settings struct {
 	*config.Listener
-	access *gate.List
+	access  *gate.List
+	proxies *gate.List // who begins with a PROXY header; nil is nobody
 }
 
 // newSettings makes them anew, or takes over from those that were before, which may be nil, what has not changed.
 func newSettings(c *config.Listener, before *settings) *settings {
+	proxies := gate.NewList(c.ProxyIn, nil)
 	if before != nil && slices.Equal(before.Allow, c.Allow) && slices.Equal(before.Deny, c.Deny) {
-		return &settings{c, before.access}
+		return &settings{c, before.access, proxies}
 	}
-	return &settings{c, gate.NewList(c.Allow, c.Deny)}
+	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies}
 }
 
 // conf is what the config says of it now. A session reads it when it begins.
@@ -122,20 +125,28 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.waiter = s
 	s.begin()
-	place, no := l.admit(client.Addr())
+	c, p := l.conf(), l.pool.conf()
+	var no refusal
+	if c.proxies == nil {
+		no = s.admit()
+	} else {
+		no = s.await(c)
+	}
 	if no.word != end.None {
 		l.rejected.add(no.reason)
 		s.finish(no.word, 0, 0, 0, netip.AddrPort{})
 		l.part()
 		return nil
 	}
-	s.place = place
-	c, p := l.conf(), l.pool.conf()
 	s.Options = relay.Options{
 		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,
 		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
 	}
-	s.greet()
+	if s.hearing {
+		s.HeaderTimeout = c.PrereadTimeout
+	} else {
+		s.greet()
+	}
 	l.live.enter(s.slot, s) // here, so that no session is missed by a kill that follows stop
 	return s
 }

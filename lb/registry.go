@@ -55,6 +55,14 @@ func (r *registry) settle(slot int, s live, peer netip.AddrPort, wanted func() b
 	return true
 }
 
+// rename changes what others may read of a session in the shard of a slot.
+func (r *registry) rename(slot int, change func()) {
+	sh := &r.shards[slot]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	change()
+}
+
 // leave takes a session out and adds its bytes to the total in one step, so that no reader counts them twice or not at
 // all.
 func (r *registry) leave(slot int, s live) {
@@ -85,8 +93,9 @@ func (r *registry) bytes() (in, out int64) {
 // settled is a session, and where it stands.
 type settled struct {
 	live
-	peer  netip.AddrPort // the zero value while it has none
-	epoch uint64
+	client, local netip.AddrPort
+	peer          netip.AddrPort // the zero value while it has none
+	epoch         uint64
 }
 
 // each visits every session under the lock of its shard, which a session needs to begin and to end.
@@ -95,9 +104,10 @@ func (r *registry) each(visit func(settled)) {
 		sh := &r.shards[i]
 		sh.mu.Lock()
 		for s, peer := range sh.live {
-			at := settled{live: s, peer: peer}
+			t := s.walk()
+			at := settled{live: s, client: t.client, local: t.local, peer: peer}
 			if peer.IsValid() {
-				at.epoch = s.walk().epoch
+				at.epoch = t.epoch
 			}
 			visit(at)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/gate"
-	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/pool"
@@ -23,6 +22,7 @@ type trip struct {
 	listener      *listener
 	slot          int
 	client, local netip.AddrPort
+	via           netip.AddrPort // who told that the client is another
 	born          time.Time
 	place         gate.Place // of the listener
 
@@ -208,6 +208,9 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 	attrs = append(attrs,
 		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.name),
 		slog.String("proto", l.port.proto), slog.String("client", t.client.String()), slog.String("local", t.local.String()))
+	if t.via.IsValid() {
+		attrs = append(attrs, slog.String("via", t.via.String()))
+	}
 	if upstream.IsValid() {
 		attrs = append(attrs, slog.String("upstream", upstream.String()))
 	}
@@ -232,16 +235,8 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 type tcpSession struct {
 	trip
 	relay.Session
-}
-
-// greet makes what tells the peer who the client is.
-func (s *tcpSession) greet() {
-	switch s.listener.pool.conf().ProxyOut {
-	case "v1":
-		s.Preface = preface.Format(1, s.client, s.local)
-	case "v2":
-		s.Preface = preface.Format(2, s.client, s.local)
-	}
+	hearing  bool // its PROXY header has not come yet
+	admitted bool
 }
 
 func (s *tcpSession) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
@@ -274,6 +269,9 @@ func (s *tcpSession) Done(w end.Word) {
 	l.live.leave(s.slot, s)
 	in, out := s.moved()
 	s.finish(w, in, out, s.FirstByte(), s.Upstream())
-	l.depart(s.place)
+	s.unhear()
+	if s.admitted {
+		l.depart(s.place)
+	}
 	l.part()
 }

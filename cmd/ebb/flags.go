@@ -27,7 +27,7 @@ var flagGroups = []flagGroup{
 	{"Where from and where to", "config listen to"},
 	{"Peers", "balance check want connect-timeout proxy-out"},
 	{"Names", "resolver allow-answers min-refresh max-refresh"},
-	{"Sessions", "max-conns idle-timeout engine loops"},
+	{"Sessions", "max-conns idle-timeout proxy-in engine loops"},
 	{"Process", "admin admin-token-file log-level log-format access-log ready-fd help"},
 }
 
@@ -40,7 +40,6 @@ func (c *configFlags) add(cmd *cobra.Command) {
 	for _, d := range config.FlagDefs() {
 		f := fs.VarPF(&flagValue{def: d, flags: &c.given}, d.Name, "", usage(d))
 		f.DefValue = unset[d.Name]
-		f.Hidden = !grouped(d.Name)
 	}
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetUsageFunc(groupedUsage)

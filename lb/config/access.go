@@ -88,7 +88,7 @@ func (v value) listFile(file string) (found []netip.Prefix) {
 		v.unexpected("a list file with lines of at most %d KiB", maxListLine>>10)
 	} else if err != nil {
 		v.unexpected("a list file: %v", reason(err))
-	} else if len(found) == 0 && problems == 0 && strings.HasSuffix(v.path, ".allow") {
+	} else if len(found) == 0 && problems == 0 && (strings.HasSuffix(v.path, ".allow") || strings.HasSuffix(v.path, ".proxy_in")) {
 		v.unexpected("a list file with at least one prefix: nobody could come in")
 	}
 	return found

@@ -58,7 +58,9 @@ type Listener struct {
 	IdleTimeout      time.Duration // of TCP sessions
 	UDPIdleTimeout   time.Duration `key:"idle_timeout"` // of UDP flows; never 0, for they have no other end
 	HalfCloseTimeout time.Duration
-	MaxAge           time.Duration // of TCP sessions
+	MaxAge           time.Duration  // of TCP sessions
+	ProxyIn          []netip.Prefix // who begins with a PROXY header; none is nobody
+	PrereadTimeout   time.Duration  // for that
 	Datapath         string
 	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
 	SourceMaxConns   int            // for each source; 0 is no limit

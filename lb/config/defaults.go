@@ -30,6 +30,7 @@ func defaults() Config {
 			UDPIdleTimeout:   time.Minute,
 			HalfCloseTimeout: 30 * time.Second,
 			MaxAge:           0,
+			PrereadTimeout:   3 * time.Second,
 			Datapath:         "relay",
 			SourceMaxConns:   0,
 			SourceRate:       0,

@@ -19,7 +19,7 @@ type FlagDef struct {
 // resolver of a run by flags alone.
 type flagDef struct {
 	FlagDef
-	table, key string // no key: it has no function in this version
+	table, key string
 }
 
 var flagDefs = []flagDef{
@@ -38,7 +38,7 @@ var flagDefs = []flagDef{
 	{FlagDef{"engine", "WORD", "how bytes move: auto, uring, epoll or portable", false}, "relay", "engine"},
 	{FlagDef{"loops", "N", "loops that move bytes, or auto for as many as there are cores", false}, "relay", "loops"},
 	{FlagDef{"proxy-out", "VERSION", "tell peers who the client is, by the PROXY protocol: v1, v2 or off", false}, "pool", "proxy_out"},
-	{FlagDef{"proxy-in", "CIDR", notYet, true}, "listener", ""},
+	{FlagDef{"proxy-in", "CIDR", "take the PROXY protocol's word of who the client is from here, and nobody else's connection", true}, "listener", "proxy_in"},
 	{FlagDef{"admin", "ADDRESS", "serve the API and metrics here: ADDRESS:PORT, unix:PATH, or off", false}, "admin", "listen"},
 	{FlagDef{"admin-token-file", "FILE", "who asks the API needs the token in this file", false}, "admin", "token_file"},
 	{FlagDef{"log-level", "WORD", "debug, info, warn or error", false}, "log", "level"},
@@ -108,8 +108,6 @@ func (f *Flags) override(root value) {
 		}
 		v := d.entry(root.src, texts)
 		switch top := root.raw.(map[string]value); {
-		case d.key == "":
-			v.fail(notYet)
 		case !d.topTable():
 			v.fail("found beside -c, expected in the file")
 		default:
@@ -143,8 +141,6 @@ func FromFlags(f *Flags) (*Config, error) {
 		}
 		switch {
 		case len(texts) == 0:
-		case d.key == "":
-			d.entry(src, texts).fail(notYet)
 		case d.Name == "listen":
 			for _, text := range texts {
 				listeners = append(listeners, d.value(src, text))

@@ -126,9 +126,9 @@ func TestFlagProblems(t *testing.T) {
 		{"said once for all listeners", []string{"listen", "tcp://:1", "listen", "tcp://:2", "to", "h:1", "max-conns", "-1"}, []string{
 			`--max-conns: found -1, expected a whole number from 1 to 10000000, or "off"`,
 		}},
-		{"not in this version", []string{"listen", "tcp://:1", "to", "h:1", "proxy-in", "10.0.0.0/8", "proxy-out", "v3",
+		{"words and prefixes", []string{"listen", "tcp://:1", "to", "h:1", "proxy-in", "10.0.0.0/33", "proxy-out", "v3",
 			"check", "exec"}, []string{
-			`--proxy-in: not in this version`,
+			`--proxy-in: found "10.0.0.0/33", expected ` + accessForms + `: this is neither`,
 			`check.command: missing with kind "exec", expected ` + commandForm,
 			`--proxy-out: found "v3", expected "off", "v1" or "v2"`,
 		}},
@@ -212,7 +212,7 @@ func TestFlagDefs(t *testing.T) {
 		if d.Name == "" || d.Value == "" || d.Usage == "" {
 			t.Errorf("flag %d is not described: %+v", i, d)
 		}
-		if def := flagDefs[i]; def.key != "" && !accepted[prefix[def.table]+def.key] {
+		if def := flagDefs[i]; !accepted[prefix[def.table]+def.key] {
 			t.Errorf("--%s sets %s.%s, which is no key", d.Name, def.table, def.key)
 		}
 	}

@@ -73,9 +73,9 @@ var listenerKeys = []key[Listener]{
 	{name: "responses", read: func(l *Listener, v value) { v.int(&l.Responses, 1, maxDatagrams, "off") }},
 	{name: "requests", read: func(l *Listener, v value) { v.int(&l.Requests, 1, maxDatagrams, "off") }},
 	{name: "max_flows_per_source", read: func(l *Listener, v value) { v.int(&l.MaxFlowsPerSource, 1, maxConns, "off") }},
+	{name: "proxy_in", read: func(l *Listener, v value) { l.ProxyIn = readAccess(v) }},
+	{name: "preread_timeout", read: func(l *Listener, v value) { v.duration(&l.PrereadTimeout, time.Millisecond, "") }},
 	{name: "accept_rate"},
-	{name: "preread_timeout"},
-	{name: "proxy_in"},
 }
 
 var poolKeys = []key[Pool]{

@@ -15,6 +15,7 @@ func readListeners(c *Config, v value) {
 		checkUDP(e, l)
 		checkAccess(e, l)
 		checkSources(e, l)
+		checkProxyIn(e, l)
 		checkMode(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
@@ -38,6 +39,17 @@ func checkUDP(v value, l Listener) {
 	}
 	if l.MaxAge > 0 {
 		v.written("max_age").fail("found on a listener that is UDP, expected idle_timeout: that ends a UDP flow")
+	}
+}
+
+// checkProxyIn refuses a PROXY header where there are only datagrams to put it in, and a time to wait for none.
+func checkProxyIn(v value, l Listener) {
+	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
+	switch {
+	case len(l.ProxyIn) > 0 && udp:
+		v.written("proxy_in").fail("found on a listener that is UDP, expected TCP only: there is no header for datagrams in this version")
+	case len(l.ProxyIn) == 0 && l.PrereadTimeout != defaults().Listeners[0].PrereadTimeout && v.sound("proxy_in", "preread_timeout"):
+		v.written("preread_timeout").fail("found without proxy_in, expected both: nothing else is read before the session begins")
 	}
 }
 

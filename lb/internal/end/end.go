@@ -26,6 +26,8 @@ const (
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
 	Limit                 // a limit on sessions refused it
 	Denied                // the listener's access list refused its client
+	PrereadTimeout        // the client's PROXY header did not come within preread_timeout
+	BadHeader             // what came instead of the client's PROXY header is none
 	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
 	AdminKilled           // somebody who operates ebb ended it
 	Evicted               // a UDP flow made room for a newer one
@@ -37,6 +39,7 @@ const (
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
 	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "denied",
+	"preread_timeout", "bad_header",
 	"no_source_port", "admin_killed", "evicted", "complete", "internal",
 }
 

@@ -46,6 +46,7 @@ const (
 	Sent                    // Result bytes were taken by the kernel
 	Closed                  // the descriptor is closed and the Socket void
 	Left                    // the other side has finished or aborted; nothing was read
+	Ready                   // there is something to receive; nothing was read
 )
 
 // Completion is something that happened to a socket.
@@ -82,6 +83,9 @@ type Engine interface {
 	// one that has happened may still be reported.
 	Watch(Socket)
 	Unwatch(Socket)
+	// Await reports Ready once, when there is something to receive, the end of the stream included. The caller has read
+	// all there was.
+	Await(Socket)
 	// Pause stops the receive, or the accepting. What was already taken from the kernel is still reported.
 	Pause(Socket)
 	// Send queues n bytes of a buffer that came from Received. The buffer is the engine's again.

@@ -112,6 +112,12 @@ func (e *epoll) Connect(s Socket, addr netip.AddrPort) {
 	}
 }
 
+// Await takes what epoll has said of bytes for done with: what has come since then is a new edge.
+func (e *epoll) Await(s Socket) {
+	e.at(s).ready &^= readable
+	e.wishes.Await(s)
+}
+
 // report is add between turns.
 func (e *epoll) report(r *record, op Op, res int32) {
 	e.local = append(e.local, Completion{Op: op, Owner: r.owner, Result: res, Buffer: noBuffer})
@@ -270,6 +276,10 @@ func (e *epoll) step(s Socket, r *record) {
 			r.state |= ended
 			e.add(r, Received, -int32(errno), noBuffer)
 		}
+	}
+	if r.state&wantReady != 0 && r.ready&(readable|hungUp) != 0 {
+		r.state &^= wantReady
+		e.add(r, Ready, 0, noBuffer)
 	}
 	if r.state&wantLeft != 0 && r.ready&hungUp != 0 {
 		r.state &^= wantLeft

@@ -11,6 +11,7 @@ const (
 	wantAccept  state = 1 << iota // connections
 	wantReceive                   // bytes
 	wantLeft                      // word of the other side's leaving
+	wantReady                     // word of bytes, which the caller reads itself
 	wantClose
 	listens // it is a listener, whether it accepts now or not
 	abort   // close with RST

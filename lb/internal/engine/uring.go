@@ -237,6 +237,9 @@ func (u *uring) step(s Socket, r *record) bool {
 	if r.carry != nil && r.state&inReceive == 0 && !u.stepCarry(s, r) {
 		return false
 	}
+	if r.state&wantReady != 0 && !u.poll(s, r, kindPollIn, unix.POLLIN|unix.POLLRDHUP) {
+		return false
+	}
 	if r.state&(wantLeft|inPollLeft) == wantLeft && !u.poll(s, r, kindPollLeft, unix.POLLRDHUP) {
 		return false
 	}
@@ -444,6 +447,10 @@ func (u *uring) complete(c cqe) {
 		u.completeSend(r, c.res)
 	case kindPollIn:
 		r.ready |= readable
+		if r.state&wantReady != 0 {
+			r.state &^= wantReady
+			u.add(r, Ready, 0, false, noBuffer)
+		}
 	case kindPollOut:
 		r.ready |= writable
 		u.nudge(r)

@@ -19,6 +19,7 @@ func (w *wishes) Attach(fd int, owner uint32) Socket { return w.attach(fd, owner
 func (w *wishes) Accept(s Socket)                    { w.want(s, wantAccept|listens, 0) }
 func (w *wishes) Receive(s Socket)                   { w.want(s, wantReceive, 0) }
 func (w *wishes) Watch(s Socket)                     { w.want(s, wantLeft, 0) }
+func (w *wishes) Await(s Socket)                     { w.want(s, wantReady, 0) }
 func (w *wishes) Unwatch(s Socket)                   { w.want(s, 0, wantLeft) }
 func (w *wishes) Pause(s Socket)                     { w.want(s, 0, wantReceive|wantAccept) }
 func (w *wishes) Queued(s Socket) int                { return w.queued(s) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -26,6 +27,7 @@ var reset = [2]end.Word{end.ClientReset, end.ServerReset}
 
 // phase is where a carried session stands.
 //
+//	hearing -> connecting | ending
 //	connecting -> relaying -> ending
 //	connecting <-> parked -> ending
 //	connecting -> failing -> connecting | ending
@@ -33,6 +35,7 @@ type phase uint8
 
 const (
 	unused     phase = iota
+	hearing          // the client's header has not come yet
 	connecting       // an attempt is under way
 	parked           // no attempt until Resume
 	failing          // an attempt is lost, its socket is being closed
@@ -54,7 +57,8 @@ type carried struct {
 	fd       [2]int32
 	phase    phase
 	word     end.Word
-	watched  bool // keepalive is on towards the server
+	head     *head // while it is heard
+	watched  bool  // keepalive is on towards the server
 	half     [2]half
 }
 
@@ -77,6 +81,39 @@ func (l *loop) carry(s *Session, d Director, fd int) {
 	*k = carried{session: s, director: d, start: l.now, last: l.now}
 	s.slot = slot + 1
 	l.open(slot, k, client, fd)
+	if s.HeaderTimeout == 0 {
+		l.connect(slot, k)
+		return
+	}
+	k.phase, k.head = hearing, new(head)
+	s.hearing.Store(true)
+	l.hear(slot, k)
+}
+
+// hear reads what has come of the client's header, and goes on when that is all of it.
+func (l *loop) hear(slot int32, k *carried) {
+	if w := k.session.word(); w != end.None { // a kill that came before the loop had the session
+		l.finish(slot, k, w)
+		return
+	}
+	if l.scratch == nil {
+		l.scratch = make([]byte, preface.Max)
+	}
+	p, done, w := k.head.read(int(k.fd[client]), l.scratch)
+	if !done {
+		l.engine.Await(k.socket[client])
+		l.rearm(slot, k)
+		return
+	}
+	k.head = nil
+	k.session.hearing.Store(false)
+	if w == end.None {
+		w = k.director.Header(p)
+	}
+	if w != end.None {
+		l.finish(slot, k, w)
+		return
+	}
 	l.connect(slot, k)
 }
 
@@ -324,7 +361,7 @@ func (l *loop) cut(slot int32, k *carried, w end.Word) {
 	switch k.phase {
 	case connecting:
 		l.fail(slot, k, context.Canceled) // closed goes on to connect, which sees the cause
-	case relaying, parked:
+	case hearing, relaying, parked:
 		l.finish(slot, k, s.word())
 	}
 }

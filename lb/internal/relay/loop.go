@@ -37,6 +37,7 @@ type loop struct {
 	free      []int32
 	listeners []*accepting
 	spare     []command
+	scratch   []byte // for headers; preface.Max, or nil before the first
 	stopped   bool
 }
 
@@ -139,6 +140,10 @@ func (l *loop) complete(c *engine.Completion) {
 		l.received(k, sd, c)
 	case engine.Sent:
 		l.sent(k, sd, c)
+	case engine.Ready:
+		if k.phase == hearing {
+			l.hear(slot, k)
+		}
 	case engine.Left:
 		if k.phase == parked {
 			l.cut(slot, k, leftBy(!sock.PeerAddr(int(k.fd[sd])).IsValid()))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -73,6 +74,8 @@ func (d *once) Next() (netip.AddrPort, end.Word) {
 	d.used = true
 	return d.addr, end.None
 }
+func (d *once) Header(preface.Header) end.Word { return end.None }
+
 func (d *once) Failed(error)    {}
 func (d *once) Connected() bool { return true }
 func (d *once) Done(w end.Word) {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -27,8 +28,17 @@ type director struct {
 	addrs     []netip.AddrPort
 	failed    []error
 	connected int
-	unwanted  int // how many of the first peers reached are given up again
+	heard     []preface.Header
+	refuses   end.Word // what the header is answered with
+	unwanted  int      // how many of the first peers reached are given up again
 	done      chan end.Word
+}
+
+func (d *director) Header(p preface.Header) end.Word {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard = append(d.heard, p)
+	return d.refuses
 }
 
 func (d *director) Next() (netip.AddrPort, end.Word) {

@@ -12,7 +12,8 @@
 //
 // Invariants:
 //
-//	R1  Nothing is read from the client before a peer is connected, so an attempt on another peer loses nothing.
+//	R1  Nothing is read from the client before a peer is connected, so an attempt on another peer loses nothing. Its header
+//	    is an exception, and not a byte behind it.
 //	R2  A FIN is passed on after all bytes before it, and the other direction goes on.
 //	R3  A stream that was cut is never passed on as one that ended: RST goes on as RST.
 //	R4  An idle session holds two sockets and no buffer.
@@ -31,6 +32,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -42,12 +44,15 @@ type Options struct {
 	MaxAge           time.Duration // of the session, whatever it does
 	IdleTimeout      time.Duration // nothing moved in either direction
 	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
+	HeaderTimeout    time.Duration // the client begins with a header of the PROXY protocol, which has to come within this time
 	Preface          []byte        // goes to the peer before anything else; at most what a new socket takes at once, 4 KiB
 }
 
 // Director decides for one session. Its methods are called from the goroutine that owns the session, never at the same
 // time, and must not block.
 type Director interface {
+	// Header tells what the client's header says, with HeaderTimeout, before Next. A word other than end.None ends the session.
+	Header(preface.Header) end.Word
 	// Next names the address of the next connect attempt. A word other than end.None ends the session instead. With neither,
 	// the session is parked: after Resume, which may come before Next has returned, Next is called again. A client that
 	// finishes or aborts while it is parked ends it.
@@ -71,6 +76,7 @@ type Session struct {
 
 	born      time.Time    // monotonic origin of last, reached and firstByte
 	last      atomic.Int64 // ns since born: when something moved
+	hearing   atomic.Bool  // the client's header has not come yet
 	reached   atomic.Int64 // ns since born: the peer is connected; 0 before
 	firstByte atomic.Int64 // ns since born: the peer's first byte; 0 before
 	finished  atomic.Uint32
@@ -107,8 +113,16 @@ func (s *Session) Run(client *net.TCPConn, d Director) {
 	s.mu.Lock()
 	s.client, s.cancel, s.resumed = client, cancel, make(chan struct{}, 1)
 	s.mu.Unlock()
+	s.hearing.Store(s.HeaderTimeout > 0)
 	s.arm()
-	if w := s.connect(ctx, d); w != end.None {
+	w := s.word()
+	if s.hearing.Load() && w == end.None {
+		w = s.hear(d)
+	}
+	if w == end.None {
+		w = s.connect(ctx, d)
+	}
+	if w != end.None {
 		s.disarm()
 		sock.Abort(client)
 		d.Done(w)
@@ -271,7 +285,7 @@ func (s *Session) Kill(w end.Word) {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	if s.server != nil && !s.ended {
+	if s.client != nil && !s.ended {
 		s.wake()
 	}
 }
@@ -280,7 +294,9 @@ func (s *Session) Kill(w end.Word) {
 // holds mu.
 func (s *Session) wake() {
 	_ = s.client.SetDeadline(aLongTimeAgo)
-	_ = s.server.SetDeadline(aLongTimeAgo)
+	if s.server != nil {
+		_ = s.server.SetDeadline(aLongTimeAgo)
+	}
 }
 
 var aLongTimeAgo = time.Unix(1, 0)

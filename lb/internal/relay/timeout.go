@@ -74,6 +74,9 @@ func (s *Session) left(age, still time.Duration, clientDone, serverDone bool) (t
 		}
 	}
 	within(s.MaxAge, age, end.MaxAge)
+	if s.hearing.Load() {
+		within(s.HeaderTimeout, age, end.PrereadTimeout)
+	}
 	reached := time.Duration(s.reached.Load())
 	if reached == 0 {
 		within(s.ConnectDeadline, age, end.ConnectTimeout)
