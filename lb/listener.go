@@ -39,6 +39,7 @@ type listener struct {
 	accept   counts[string] // failed accepts
 	rejected counts[string] // refused at a limit or by an access list
 	dropped  counts[string] // datagrams
+	received [2]received    // by flow.Direction
 
 	joined  atomic.Int64 // sessions that begin, live or end
 	leaving atomic.Bool  // the port serves another, or nobody
@@ -61,6 +62,9 @@ func newSettings(c *config.Listener, before *settings) *settings {
 	}
 	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies}
 }
+
+// received counts datagrams that came, and the system calls that brought them.
+type received struct{ calls, datagrams atomic.Uint64 }
 
 // conf is what the config says of it now. A session reads it when it begins.
 func (l *listener) conf() *settings { return l.settings.Load() }

@@ -25,8 +25,8 @@ type port struct {
 	loops    *relay.Loops        // nil is the portable relay
 	looped   *relay.LoopAcceptor // tcp, on loops
 	acceptor *relay.Acceptor     // tcp, portable
-	packets  *sock.PacketConn    // udp, until flows is made
 	flows    *flow.Table         // udp
+	started  bool
 
 	accepting sync.WaitGroup // the loop that takes clients
 }
@@ -39,7 +39,11 @@ func openPort(ctx context.Context, at config.Endpoint, loops *relay.Loops) (*por
 		if err != nil {
 			return nil, err
 		}
-		p.packets, p.addr = pc, sock.AddrPort(pc.LocalAddr())
+		p.addr = sock.AddrPort(pc.LocalAddr())
+		if p.flows, err = flow.NewTable(pc, flowOwner{p}, loops != nil && flow.CanBatch); err != nil {
+			_ = pc.Close()
+			return nil, fmt.Errorf("listen on %s: %w", at, err)
+		}
 		return p, nil
 	}
 	ln, err := sock.ListenTCP(ctx, at.Addr)
@@ -61,8 +65,8 @@ func (p *port) String() string { return p.proto + "://" + p.addr.String() }
 
 // start serves clients. The port has an owner.
 func (p *port) start() {
+	p.started = true
 	if p.proto == "udp" {
-		p.flows = flow.NewTable(p.packets, flowOwner{p})
 		p.accepting.Go(p.flows.Run)
 		return
 	}
@@ -116,6 +120,12 @@ func (o flowOwner) Options() flow.Options { return o.port.owner.Load().flowOptio
 
 func (o flowOwner) IsOwn(client netip.AddrPort) bool { return o.port.owner.Load().isOwn(client) }
 
+func (o flowOwner) Received(d flow.Direction, n int) {
+	c := &o.port.owner.Load().received[d]
+	c.calls.Add(1)
+	c.datagrams.Add(uint64(n))
+}
+
 func (o flowOwner) Dropped(reason string) { o.port.owner.Load().dropped.add(reason) }
 
 // Open admits a new flow; nil drops its datagram, for the reason beside it.
@@ -135,17 +145,19 @@ func (p *port) stop() {
 	case p.looped != nil:
 		p.looped.Close()
 	}
-	if p.flows != nil {
+	switch {
+	case p.flows == nil:
+	case p.started:
 		p.flows.Stop()
-	} else if p.packets != nil {
-		_ = p.packets.Close()
+	default:
+		p.flows.Close()
 	}
 	p.accepting.Wait()
 }
 
 // close waits for the flows, which have been cut or run out, and lets go of their socket. Call it after stop.
 func (p *port) close() {
-	if p.flows != nil {
+	if p.flows != nil && p.started {
 		p.flows.Close()
 	}
 }

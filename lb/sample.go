@@ -8,6 +8,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/flow"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -66,6 +67,12 @@ func (l *listener) sample(emit admin.Emit) {
 	}
 	for reason, n := range l.rejected.all() {
 		emit(admin.Rejected, float64(n), name, reason)
+	}
+	if l.port.proto == "udp" {
+		for d, direction := range [...]string{flow.In: "in", flow.Out: "out"} {
+			emit(admin.UDPDatagrams, float64(l.received[d].datagrams.Load()), name, direction)
+			emit(admin.UDPReceives, float64(l.received[d].calls.Load()), name, direction)
+		}
 	}
 	for reason, n := range l.dropped.all() {
 		emit(admin.UDPDropped, float64(n), name, reason)

@@ -43,6 +43,8 @@ var (
 	BytesTotal     = counter("ebb_bytes_total", "Payload bytes; in is from clients to peers. It moves while sessions live.", "listener", "pool", "direction")
 	AcceptErrors   = counter("ebb_accept_errors_total", "Failed accepts, each followed by a pause.", "listener", "reason")
 	Rejected       = counter("ebb_rejected_total", "Sessions refused, by which limit.", "listener", "reason")
+	UDPDatagrams   = counter("ebb_udp_datagrams_total", "Datagrams that were received: in from clients, out from peers.", "listener", "direction")
+	UDPReceives    = counter("ebb_udp_receives_total", "System calls that received datagrams; datagrams divided by these is the size of a batch.", "listener", "direction")
 	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
 
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")

@@ -46,7 +46,6 @@ func (t *Table) evict(c *crowd) bool {
 	if f == nil {
 		return false
 	}
-	f.Kill(end.Evicted)
-	<-f.gone
+	t.carrier.cut(f, end.Evicted)
 	return true
 }

@@ -1,11 +1,13 @@
 // Package flow carries UDP: datagrams from one client to one local address are a flow, and a flow goes to one peer
 // through its own connected socket until it is idle, or has what its mode asks for.
 //
-//	t := flow.NewTable(conn, owner)
-//	t.Run() // returns after t.Close
+//	t, err := flow.NewTable(conn, owner, flow.CanBatch)
+//	t.Run() // returns after t.Stop
+//	t.Close()
 //
-// The model: one goroutine reads the listening socket and sends on; each flow has a goroutine for what comes back. This
-// is the portable twin: it runs on every system and is the reference for batched engines.
+// The model: one goroutine reads the listening socket and sends on. With batches it also takes what comes back, for all
+// flows, and moves up to 64 datagrams with one system call. Without, each flow has a goroutine for what comes back: that is
+// the portable twin, which runs on every system and is the reference. Both are carriers of one table, under one set of tests.
 //
 // Invariants:
 //
@@ -26,7 +28,6 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
-	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // Owner is whom a table serves. Its methods must not block.
@@ -38,12 +39,24 @@ type Owner interface {
 	IsOwn(netip.AddrPort) bool
 	// Open gives the director of a new flow, or refuses it: nil, and the reason. Then it does not keep the flow.
 	Open(*Flow) (d Director, reason string)
+	// Received is told how many datagrams one system call has brought, from a client or from a peer.
+	Received(d Direction, n int)
 	// Dropped is told the reason for every datagram that was not passed on.
 	Dropped(reason string)
 }
 
 // Full is the reason to refuse a flow for which another may make room.
 const Full = "max_conns"
+
+// Direction is where datagrams go.
+type Direction uint8
+
+const (
+	// In is from clients to peers.
+	In Direction = iota
+	// Out is from peers to clients.
+	Out
+)
 
 // Director decides for one flow. Its methods are called by one goroutine at a time and must not block.
 type Director interface {
@@ -92,8 +105,8 @@ type Flow struct {
 	table    *Table
 	director Director
 	peer     netip.AddrPort
-	server   *net.UDPConn
-	control  []byte
+	upstream netip.AddrPort // our own address towards the peer
+	control  []byte         // that replies take along
 	born     time.Time
 	last     atomic.Int64  // ns since born: when something moved
 	cause    atomic.Uint32 // the end.Word that cut the flow
@@ -101,6 +114,9 @@ type Flow struct {
 	requests atomic.Int64  // datagrams from the client, and complete
 	replies  int64         // datagrams to the client
 	gone     chan struct{} // closed when the flow has ended
+
+	server *net.UDPConn // of the portable carrier
+	looped looped       // what the loop notes of it
 
 	all, source place // guarded by table.mu
 }
@@ -130,13 +146,34 @@ func (f *Flow) isAnswered() bool {
 	return n > 0 && n >= int64(f.Requests) && f.replies >= n*int64(f.Responses) && f.requests.CompareAndSwap(n, n|complete)
 }
 
-// Upstream is our own address on the socket towards the peer; the zero value if there never was one.
-func (f *Flow) Upstream() netip.AddrPort {
-	if f.server == nil {
-		return netip.AddrPort{}
+// answer counts a datagram for the client, or drops it, and tells whether it is the last one. That is settled before the client can
+// have it, so that what it sends next opens another flow.
+func (f *Flow) answer() (pass, last bool) {
+	switch {
+	case f.Mode == OneWay:
+		f.table.owner.Dropped("one_way")
+		return false, false
+	case !f.grants():
+		f.table.owner.Dropped("surplus")
+		return false, false
 	}
-	return sock.AddrPort(f.server.LocalAddr())
+	f.touch()
+	f.replied.Store(true)
+	f.replies++
+	return true, f.isAnswered()
 }
+
+// refusal is the end of a flow whose peer has no such port: ICMP port unreachable.
+func (f *Flow) refusal() end.Word {
+	f.table.noteRefusal(f)
+	if f.replied.Load() {
+		return end.ServerReset
+	}
+	return end.ConnectFailed
+}
+
+// Upstream is our own address on the socket towards the peer; the zero value if there never was one.
+func (f *Flow) Upstream() netip.AddrPort { return f.upstream }
 
 func (f *Flow) touch() { f.last.Store(int64(time.Since(f.born))) }
 
@@ -146,6 +183,6 @@ func (f *Flow) Idle() time.Duration { return time.Since(f.born) - time.Duration(
 // Kill ends the flow for the cause w, from any goroutine. The first cause wins.
 func (f *Flow) Kill(w end.Word) {
 	if f.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
-		_ = f.server.SetReadDeadline(time.Unix(1, 0))
+		f.table.carrier.killed(f)
 	}
 }

@@ -176,6 +176,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 func TestUD9ForgedSourcesAreDropped(t *testing.T) {
 	peer := bind(t, localhost)
 	r := newRig(t, localhost, time.Minute, peer.addr)
+	if *batched {
+		t.Skip("what carries has no part in it")
+	}
 	r.table.Stop() // what follows is for the one goroutine that sends
 	r.running.Wait()
 	r.own = netip.MustParseAddrPort("192.0.2.1:53")

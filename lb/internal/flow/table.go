@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -29,8 +28,8 @@ type key struct{ client, local netip.AddrPort }
 type Table struct {
 	conn    *sock.PacketConn
 	owner   Owner
+	carrier carrier
 	spare   *Flow // one that was refused
-	serving sync.WaitGroup
 
 	mu       sync.Mutex
 	flows    map[key]*Flow // those that take datagrams
@@ -39,31 +38,47 @@ type Table struct {
 	refusals map[key]netip.AddrPort
 }
 
-// NewTable takes ownership of conn.
-func NewTable(conn *sock.PacketConn, owner Owner) *Table {
-	return &Table{
+// carrier moves the datagrams of a table. Where nothing else is said, its methods are for the goroutine that reads the
+// listening socket.
+type carrier interface {
+	// run reads the listening socket until stop.
+	run()
+	// dial makes the flow's socket towards its peer.
+	dial(f *Flow) error
+	// begin carries what comes back from now on.
+	begin(f *Flow)
+	// write sends one datagram to the peer, or keeps it for the batch that is sent next.
+	write(f *Flow, b []byte) error
+	// cut ends a flow, if it has not ended, and returns when it has.
+	cut(f *Flow, w end.Word)
+	// killed is told, by any goroutine, that the flow has a cause to end for.
+	killed(f *Flow)
+	// stop makes run return; any goroutine may call it.
+	stop()
+	// close waits for the flows to end and closes the listening socket. Call it after run has returned, or instead of run.
+	close()
+}
+
+// NewTable takes ownership of conn, unless there is an error. Batched tables need CanBatch.
+func NewTable(conn *sock.PacketConn, owner Owner, batched bool) (*Table, error) {
+	t := &Table{
 		conn: conn, owner: owner,
 		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort),
 	}
+	if !batched {
+		t.carrier = &portable{table: t}
+		return t, nil
+	}
+	l, err := newLoop(t)
+	if err != nil {
+		return nil, err
+	}
+	t.carrier = l
+	return t, nil
 }
 
-// Run reads the listening socket until Stop or Close.
-func (t *Table) Run() {
-	b, oob := make([]byte, maxDatagram), make([]byte, sock.OOBSize)
-	for {
-		n, client, local, truncated, err := t.conn.ReadDatagram(b, oob)
-		switch {
-		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
-			return
-		case err != nil: // an ICMP error for an earlier reply; the socket is sound
-			t.owner.Dropped("receive")
-		case truncated:
-			t.owner.Dropped("too_big")
-		default:
-			t.send(b[:n], key{client, local})
-		}
-	}
-}
+// Run reads the listening socket until Stop.
+func (t *Table) Run() { t.carrier.run() }
 
 // send passes one datagram to its flow, opening one if need be.
 func (t *Table) send(b []byte, k key) {
@@ -73,33 +88,36 @@ func (t *Table) send(b []byte, k key) {
 			return
 		}
 		if !f.ask() {
-			<-f.gone
+			t.carrier.cut(f, end.Complete)
 			continue
 		}
 		f.touch()
-		_, err := f.server.Write(b)
+		err := t.carrier.write(f, b)
 		switch {
 		case err == nil:
-			f.In.Add(int64(len(b)))
 			if f.isLast() {
 				t.release(k, f)
 			}
 			return
 		case errors.Is(err, syscall.ECONNREFUSED):
 			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
-			f.Kill(f.refusal())
-			<-f.gone
+			t.carrier.cut(f, f.refusal())
 		case errors.Is(err, net.ErrClosed): // the flow has ended since it was found: this one, too, opens another
-			<-f.gone
-		case errors.Is(err, syscall.EMSGSIZE):
-			t.owner.Dropped("too_big")
-			return
+			t.carrier.cut(f, end.Internal)
 		default:
-			t.owner.Dropped("send")
+			t.owner.Dropped(unsent(err))
 			return
 		}
 	}
 	t.owner.Dropped("refused")
+}
+
+// unsent is the reason for which a datagram is dropped that could not be sent.
+func unsent(err error) string {
+	if errors.Is(err, syscall.EMSGSIZE) {
+		return "too_big"
+	}
+	return "send"
 }
 
 // fit gives the flow for a datagram; nil means that it is dropped, and counted.
@@ -110,8 +128,7 @@ func (t *Table) fit(k key) *Flow {
 		if w == end.None {
 			return f
 		}
-		f.Kill(w)
-		<-f.gone
+		t.carrier.cut(f, w)
 	}
 	return t.start(k)
 }
@@ -139,25 +156,24 @@ func (t *Table) start(k key) *Flow {
 		t.owner.Dropped(reason)
 		return nil
 	}
-	for f.server == nil {
-		addr, w := f.director.Next()
-		if w != end.None {
+	for {
+		var w end.Word
+		if f.peer, w = f.director.Next(); w != end.None {
 			t.owner.Dropped(w.String())
 			f.director.Done(w)
 			return nil
 		}
-		server, err := sock.DialUDP(addr)
-		if err != nil {
-			f.director.Failed(err)
-			continue
+		err := t.carrier.dial(f)
+		if err == nil {
+			break
 		}
-		f.peer, f.server = addr, server
+		f.director.Failed(err)
 	}
 	f.director.Connected()
 	f.control = t.conn.ReplyControl(k.local)
 	f.touch()
 	t.enter(k, f)
-	t.serving.Go(f.serve)
+	t.carrier.begin(f)
 	return f
 }
 
@@ -184,7 +200,7 @@ func (t *Table) release(k key, f *Flow) {
 	}
 	t.mu.Unlock()
 	if f.Mode == OneWay {
-		f.Kill(end.Complete)
+		t.carrier.cut(f, end.Complete)
 	}
 }
 
@@ -221,13 +237,11 @@ func (t *Table) noteRefusal(f *Flow) {
 }
 
 // Stop reads no more from clients. Flows that live go on until they are idle or cut; replies still reach their clients.
-func (t *Table) Stop() {
-	_ = t.conn.SetReadDeadline(time.Unix(1, 0))
-}
+func (t *Table) Stop() { t.carrier.stop() }
 
-// Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket.
+// Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket. Call it after Run
+// has returned, or instead of Run.
 func (t *Table) Close() {
-	t.Stop()
-	t.serving.Wait()
-	_ = t.conn.Close()
+	t.carrier.stop()
+	t.carrier.close()
 }

@@ -48,7 +48,7 @@ func (l *loop) listen(a *accepting, fd int) {
 // close stops accepting; done is told when nothing more comes.
 func (a *accepting) close(l *loop, done chan<- struct{}) {
 	a.done = done
-	l.wheel.clear(a.slot)
+	l.wheel.Clear(a.slot)
 	l.engine.Close(a.socket, false)
 }
 

@@ -211,7 +211,7 @@ func (l *loop) connected(slot int32, k *carried, err error) {
 
 // fail gives an attempt up: for err, or because the peer is not wanted. Its socket is closed before the next is made.
 func (l *loop) fail(slot int32, k *carried, err error) {
-	l.wheel.clear(slot)
+	l.wheel.Clear(slot)
 	k.phase, k.err = failing, err
 	l.engine.Close(k.socket[server], err == sock.ErrSelf)
 }
@@ -326,7 +326,7 @@ func (l *loop) rearm(slot int32, k *carried) {
 	case k.phase == relaying && !k.watched:
 		left = min(left, settled)
 	case w == end.None:
-		l.wheel.clear(slot)
+		l.wheel.Clear(slot)
 		return
 	}
 	l.arm(slot, left)
@@ -369,7 +369,7 @@ func (l *loop) cut(slot int32, k *carried, w end.Word) {
 // finish closes both sockets as the end asks for.
 func (l *loop) finish(slot int32, k *carried, w end.Word) {
 	relayed := k.half[server].open
-	l.wheel.clear(slot)
+	l.wheel.Clear(slot)
 	k.phase, k.word = ending, w
 	rst := w == end.ClientReset || w == end.ServerReset
 	l.engine.Close(k.socket[client], rst || !relayed)

@@ -11,6 +11,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
+	"github.com/ebb-lb/ebb/lb/internal/wheel"
 )
 
 // tick is how finely timeouts are kept.
@@ -32,7 +33,7 @@ type loop struct {
 	peers     []*loop // all loops, this one included
 	born      time.Time
 	now       time.Duration // since born; of the turn
-	wheel     wheel
+	wheel     wheel.Wheel
 	slots     []*[slotChunk]carried
 	free      []int32
 	listeners []*accepting
@@ -85,14 +86,14 @@ func (l *loop) run(name string, o engine.Options, opened chan<- error) {
 			l.complete(&done[i])
 		}
 		l.obey()
-		l.wheel.advance(int64(l.now/tick), l.expire)
+		l.wheel.Advance(int64(l.now/tick), l.expire)
 	}
 	l.engine.Free()
 }
 
 // untilNext is how long nothing is due; negative is forever.
 func (l *loop) untilNext() time.Duration {
-	at, ok := l.wheel.next()
+	at, ok := l.wheel.Next()
 	if !ok {
 		return -1
 	}
@@ -172,7 +173,7 @@ func (l *loop) take() (int32, *carried) {
 	if len(l.free) == 0 {
 		base := int32(len(l.slots) * slotChunk)
 		l.slots = append(l.slots, new([slotChunk]carried))
-		l.wheel.grow(len(l.slots) * slotChunk)
+		l.wheel.Grow(len(l.slots) * slotChunk)
 		for i := int32(slotChunk) - 1; i >= 0; i-- {
 			l.free = append(l.free, base+i)
 		}
@@ -183,13 +184,13 @@ func (l *loop) take() (int32, *carried) {
 }
 
 func (l *loop) give(slot int32) {
-	l.wheel.clear(slot)
+	l.wheel.Clear(slot)
 	*l.at(slot) = carried{}
 	l.free = append(l.free, slot)
 }
 
 // arm sets the timer of a slot to fire after d, or at the tick that follows.
-func (l *loop) arm(slot int32, d time.Duration) { l.wheel.set(slot, int64((l.now+d+tick-1)/tick)) }
+func (l *loop) arm(slot int32, d time.Duration) { l.wheel.Set(slot, int64((l.now+d+tick-1)/tick)) }
 
 // stop ends the loop. Sessions and listeners are gone.
 func (l *loop) stop() {

@@ -98,12 +98,23 @@ func (c *PacketConn) ReplyControl(local netip.AddrPort) []byte {
 
 // Reply sends one datagram to the client with a control message of ReplyControl.
 func (c *PacketConn) Reply(b, control []byte, client netip.AddrPort) error {
-	if c.v6 && client.Addr().Is4() {
-		client = netip.AddrPortFrom(netip.AddrFrom16(client.Addr().As16()), client.Port())
-	}
-	_, _, err := c.WriteMsgUDPAddrPort(b, control, client)
+	_, _, err := c.WriteMsgUDPAddrPort(b, control, c.mapped(client))
 	return err
 }
+
+// mapped is the client's address as a socket of this family has it.
+func (c *PacketConn) mapped(client netip.AddrPort) netip.AddrPort {
+	if c.v6 && client.Addr().Is4() {
+		return netip.AddrPortFrom(netip.AddrFrom16(client.Addr().As16()), client.Port())
+	}
+	return client
+}
+
+// IsWildcard tells whether datagrams to several addresses come here.
+func (c *PacketConn) IsWildcard() bool { return c.wildcard }
+
+// Bound is the address that the socket is bound to.
+func (c *PacketConn) Bound() netip.AddrPort { return c.bound }
 
 // DialUDP opens a connected UDP socket towards a peer, so that only the peer's datagrams and refusals arrive on it.
 func DialUDP(addr netip.AddrPort) (*net.UDPConn, error) {

@@ -1,11 +1,14 @@
-package relay
+// Package wheel keeps the timers of one loop.
+//
+// It knows no clock and no goroutines: whoever owns a wheel says what time it is.
+package wheel
 
 import "math/bits"
 
-// wheel holds one timer for each slot of a loop: hashed by due time into levels of 64 lists, each level 64 times coarser
+// Wheel holds one timer for each slot of a loop: hashed by due time into levels of 64 lists, each level 64 times coarser
 // than the one below. Setting and clearing are a few stores; a timer that is far away moves down a level each time its
 // list comes up. Time is in ticks.
-type wheel struct {
+type Wheel struct {
 	now   int64
 	nodes []timer
 	heads [wheelLevels][64]int32
@@ -25,20 +28,20 @@ type timer struct {
 	list       int8
 }
 
-// grow makes room for slots below n.
-func (w *wheel) grow(n int) {
+// Grow makes room for slots below n.
+func (w *Wheel) Grow(n int) {
 	for len(w.nodes) < n {
 		w.nodes = append(w.nodes, timer{level: -1})
 	}
 }
 
-// set makes the timer of a slot fire at due, or at the next tick if that is over. It replaces what was set before.
-func (w *wheel) set(slot int32, due int64) {
-	w.clear(slot)
+// Set makes the timer of a slot fire at due, or at the next tick if that is over. It replaces what was set before.
+func (w *Wheel) Set(slot int32, due int64) {
+	w.Clear(slot)
 	w.place(slot, max(due, w.now+1))
 }
 
-func (w *wheel) place(slot int32, due int64) {
+func (w *Wheel) place(slot int32, due int64) {
 	at := min(due, w.now+wheelReach)
 	level := 0
 	if d := at - w.now; d > 0 {
@@ -55,8 +58,8 @@ func (w *wheel) place(slot int32, due int64) {
 	w.used[level] |= 1 << list
 }
 
-// clear makes sure that the timer of a slot does not fire.
-func (w *wheel) clear(slot int32) {
+// Clear makes sure that the timer of a slot does not fire.
+func (w *Wheel) Clear(slot int32) {
 	n := &w.nodes[slot]
 	if n.level < 0 {
 		return
@@ -75,8 +78,8 @@ func (w *wheel) clear(slot int32) {
 	n.level = -1
 }
 
-// next is the tick at which there is something to do. It is false if no timer is set.
-func (w *wheel) next() (tick int64, ok bool) {
+// Next is the tick at which there is something to do. It is false if no timer is set.
+func (w *Wheel) Next() (tick int64, ok bool) {
 	for level := range w.used {
 		if w.used[level] == 0 {
 			continue
@@ -90,10 +93,10 @@ func (w *wheel) next() (tick int64, ok bool) {
 	return tick, ok
 }
 
-// advance moves time on and fires what is due. fire may set and clear timers.
-func (w *wheel) advance(to int64, fire func(slot int32)) {
+// Advance moves time on and fires what is due. fire may set and clear timers.
+func (w *Wheel) Advance(to int64, fire func(slot int32)) {
 	for {
-		tick, ok := w.next()
+		tick, ok := w.Next()
 		if !ok || tick > to {
 			w.now = max(w.now, to)
 			return
@@ -105,13 +108,13 @@ func (w *wheel) advance(to int64, fire func(slot int32)) {
 			}
 			for head := &w.heads[level][tick>>(6*level)&63]; *head != 0; {
 				slot := *head - 1
-				w.clear(slot)
+				w.Clear(slot)
 				w.place(slot, max(w.nodes[slot].due, tick))
 			}
 		}
 		for head := &w.heads[0][tick&63]; *head != 0; {
 			slot := *head - 1
-			w.clear(slot)
+			w.Clear(slot)
 			if due := w.nodes[slot].due; due > tick {
 				w.place(slot, due)
 				continue

@@ -1,4 +1,4 @@
-package relay
+package wheel
 
 import (
 	"math/rand/v2"
@@ -10,23 +10,23 @@ func TestWheelFiresEachTimerOnceWhenDue(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	var w wheel
-	w.grow(500)
+	var w Wheel
+	w.Grow(500)
 	due := make(map[int32]int64)
 	reach := []int64{1, 63, 64, 65, 4095, 4096, 4097, 300_000, 20_000_000, 2_000_000_000}
 	for range 200_000 {
 		slot := int32(rng.IntN(500))
 		switch rng.IntN(8) {
 		case 0:
-			w.clear(slot)
+			w.Clear(slot)
 			delete(due, slot)
 		case 1, 2, 3, 4:
 			at := w.now + rng.Int64N(reach[rng.IntN(len(reach))]+1)
-			w.set(slot, at)
+			w.Set(slot, at)
 			due[slot] = max(at, w.now+1)
 		default:
 			to := w.now + rng.Int64N(reach[rng.IntN(len(reach))]+1)
-			w.advance(to, func(slot int32) {
+			w.Advance(to, func(slot int32) {
 				at, ok := due[slot]
 				if !ok || at != w.now {
 					t.Fatalf("slot %d fired at %d, due %d, set %v", slot, w.now, at, ok)
@@ -41,7 +41,7 @@ func TestWheelFiresEachTimerOnceWhenDue(t *testing.T) {
 					t.Fatalf("slot %d due %d did not fire by %d", slot, at, to)
 				}
 			}
-			if tick, ok := w.next(); ok != (len(due) > 0) || ok && tick <= to {
+			if tick, ok := w.Next(); ok != (len(due) > 0) || ok && tick <= to {
 				t.Fatalf("next %d, %v with %d timers set", tick, ok, len(due))
 			}
 		}

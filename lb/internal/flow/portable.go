@@ -9,7 +9,64 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
+
+// portable is the carrier that runs everywhere: a goroutine for each flow.
+type portable struct {
+	table   *Table
+	serving sync.WaitGroup
+}
+
+func (p *portable) run() {
+	t := p.table
+	b, oob := make([]byte, maxDatagram), make([]byte, sock.OOBSize)
+	for {
+		n, client, local, truncated, err := t.conn.ReadDatagram(b, oob)
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err != nil: // an ICMP error for an earlier reply; the socket is sound
+			t.owner.Dropped("receive")
+		case truncated:
+			t.owner.Dropped("too_big")
+		default:
+			t.owner.Received(In, 1)
+			t.send(b[:n], key{client, local})
+		}
+	}
+}
+
+func (p *portable) dial(f *Flow) (err error) {
+	if f.server, err = sock.DialUDP(f.peer); err == nil {
+		f.upstream = sock.AddrPort(f.server.LocalAddr())
+	}
+	return err
+}
+
+func (p *portable) begin(f *Flow) { p.serving.Go(f.serve) }
+
+func (p *portable) write(f *Flow, b []byte) error {
+	_, err := f.server.Write(b)
+	if err == nil {
+		f.In.Add(int64(len(b)))
+	}
+	return err
+}
+
+func (p *portable) cut(f *Flow, w end.Word) {
+	f.Kill(w)
+	<-f.gone
+}
+
+func (p *portable) killed(f *Flow) { _ = f.server.SetReadDeadline(time.Unix(1, 0)) }
+
+func (p *portable) stop() { _ = p.table.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (p *portable) close() {
+	p.serving.Wait()
+	_ = p.table.conn.Close()
+}
 
 var buffers = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 
@@ -34,6 +91,7 @@ func (f *Flow) receive() end.Word {
 		n, err := f.server.Read(buf[:])
 		switch {
 		case err == nil:
+			f.table.owner.Received(Out, 1)
 			if f.reply(buf[:n]) {
 				return end.Complete
 			}
@@ -54,35 +112,17 @@ func (f *Flow) receive() end.Word {
 	}
 }
 
-// reply passes one datagram to the client and tells whether it was the last one. That is settled before the client can
-// have it, so that what it sends next opens another flow.
+// reply passes one datagram to the client and tells whether it was the last one.
 func (f *Flow) reply(b []byte) (last bool) {
 	t := f.table
-	switch {
-	case f.Mode == OneWay:
-		t.owner.Dropped("one_way")
-		return false
-	case !f.grants():
-		t.owner.Dropped("surplus")
+	pass, last := f.answer()
+	if !pass {
 		return false
 	}
-	f.touch()
-	f.replied.Store(true)
-	f.replies++
-	last = f.isAnswered()
 	if err := t.conn.Reply(b, f.control, f.Client); err != nil {
 		t.owner.Dropped("reply")
 		return last
 	}
 	f.Out.Add(int64(len(b)))
 	return last
-}
-
-// refusal is the end of a flow whose peer has no such port: ICMP port unreachable.
-func (f *Flow) refusal() end.Word {
-	f.table.noteRefusal(f)
-	if f.replied.Load() {
-		return end.ServerReset
-	}
-	return end.ConnectFailed
 }

@@ -1,0 +1,82 @@
+//go:build amd64 || arm64
+
+package flow
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// What waits in the socket comes with one system call, in order, whatever flows it is of.
+func TestBatchesAreBatches(t *testing.T) {
+	if !*batched {
+		t.Skip("the portable carrier takes them one by one")
+	}
+	conn, err := sock.ListenUDP(t.Context(), localhost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := bind(t, localhost)
+	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, peer.addr)
+	clients := []endpoint{bind(t, localhost), bind(t, localhost), bind(t, localhost)}
+	for i := range batch {
+		clients[i%3].send(r.addr, []byte{byte(i)})
+	}
+	r.run()
+	seen := make(map[byte]byte) // the last of each client
+	for range batch {
+		b := make([]byte, 8)
+		peer.SetReadDeadline(time.Now().Add(patience))
+		if n, err := peer.Read(b); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if last, ok := seen[b[0]%3]; ok && last+3 != b[0] || !ok && b[0] >= 3 {
+			t.Errorf("%d comes after %d", b[0], last)
+		}
+		seen[b[0]%3] = b[0]
+	}
+	if got, calls := r.received[In].Load(), r.calls[In].Load(); got != batch || calls != 1 {
+		t.Errorf("%d datagrams with %d calls", got, calls)
+	}
+	if n := len(r.opened()); n != 3 {
+		t.Errorf("%d flows", n)
+	}
+}
+
+// A refusal that is reported on a batch: what was not sent goes on in another flow, in order.
+func TestUD7RefusalMeetsABatch(t *testing.T) {
+	if !*batched {
+		t.Skip("the portable carrier has none")
+	}
+	conn, err := sock.ListenUDP(t.Context(), localhost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, c := bind(t, localhost), bind(t, localhost)
+	dead := refusing(t)
+	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, dead, peer.addr)
+	l := r.table.carrier.(*loop)
+	c.send(r.addr, []byte("lost"))
+	l.fromClients()
+	r.await("the refusal", func() bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(r.opened()[0].flow.looped.fd)}}, 0)
+		return n > 0
+	})
+	for i := range 10 {
+		c.send(r.addr, []byte{byte(i)})
+	}
+	l.fromClients()
+	for i := range 10 {
+		peer.recv([]byte{byte(i)})
+	}
+	r.end(0, end.ConnectFailed)
+	if d := r.opened(); len(d) != 2 || d[1].flow.Avoid != dead || d[0].flow.In.Load() != 4 || d[1].flow.In.Load() != 10 {
+		t.Errorf("%d flows", len(d))
+	}
+	r.run() // for the end of the test
+}

@@ -1,0 +1,148 @@
+//go:build amd64 || arm64
+
+package flow
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+func (l *loop) dial(f *Flow) error {
+	s := &f.looped
+	fd, err := sock.Datagram(f.peer)
+	if err != nil {
+		return err
+	}
+	if len(l.free) == 0 {
+		l.free = append(l.free, int32(len(l.flows)))
+		l.flows = append(l.flows, nil)
+		l.wheel.Grow(len(l.flows))
+	}
+	last := len(l.free) - 1
+	if err := l.watch(fd, l.free[last]); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	s.fd, s.slot = fd, l.free[last]
+	l.free = l.free[:last]
+	l.flows[s.slot] = f
+	l.live++
+	f.upstream = sock.LocalAddr(fd)
+	s.nameSize = l.table.conn.ClientName(&s.name, f.Client)
+	return nil
+}
+
+func (l *loop) begin(f *Flow) { l.arm(f) }
+
+// arm sets the timer for when the flow would be idle. What moves does not touch it: expire looks for how much is left.
+func (l *loop) arm(f *Flow) {
+	due := time.Since(l.born) + f.IdleTimeout - f.Idle()
+	l.wheel.Set(f.looped.slot, int64((due+tick-1)/tick))
+}
+
+func (l *loop) expire(slot int32) {
+	f := l.flows[slot]
+	if f.Idle() >= f.IdleTimeout {
+		l.end(f, end.Idle)
+		return
+	}
+	l.arm(f)
+}
+
+func (l *loop) cut(f *Flow, w end.Word) { l.end(f, w) }
+
+// end ends a flow, unless it has ended. What it has in the batches is sent before.
+func (l *loop) end(f *Flow, w end.Word) {
+	s := &f.looped
+	if l.flows[s.slot] == f && s.first != 0 {
+		l.flush(f)
+	}
+	if l.flows[s.slot] != f {
+		return
+	}
+	if s.replies > 0 {
+		l.flushReplies()
+	}
+	if !f.cause.CompareAndSwap(uint32(end.None), uint32(w)) {
+		w = end.Word(f.cause.Load())
+	}
+	l.flows[s.slot] = nil
+	l.free = append(l.free, s.slot)
+	l.wheel.Clear(s.slot)
+	l.live--
+	l.table.forget(f)
+	_ = unix.Close(s.fd) // which takes it out of the epoll set
+	f.director.Done(w)
+	close(f.gone)
+}
+
+func (l *loop) killed(f *Flow) {
+	l.queue.mu.Lock()
+	l.queue.killed = append(l.queue.killed, f)
+	l.wakeLocked()
+	l.queue.mu.Unlock()
+}
+
+func (l *loop) stop() {
+	l.queue.mu.Lock()
+	l.queue.stop = true
+	l.wakeLocked()
+	l.queue.mu.Unlock()
+}
+
+func (l *loop) close() {
+	l.queue.mu.Lock()
+	l.queue.close = true
+	running := l.queue.running
+	l.queue.over = l.queue.over || !running
+	l.wakeLocked()
+	l.queue.mu.Unlock()
+	if running {
+		<-l.gone
+	}
+	l.release()
+}
+
+// wakeLocked ends the sleep of the loop, unless it is gone, and its eventfd with it.
+func (l *loop) wakeLocked() {
+	if l.queue.over {
+		return
+	}
+	one := uint64(1)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(l.eventfd), uintptr(unsafe.Pointer(&one)), 8) // EAGAIN: it is awake for long
+}
+
+// obey does what other goroutines have asked for, and tells whether the loop is over.
+func (l *loop) obey() bool {
+	l.queue.mu.Lock()
+	killed, stop, over := l.queue.killed, l.queue.stop, l.queue.close
+	l.queue.killed = nil
+	l.queue.mu.Unlock()
+	for _, f := range killed {
+		l.end(f, end.Word(f.cause.Load()))
+	}
+	if stop {
+		l.stopListening()
+	}
+	if !over || l.live > 0 {
+		return false
+	}
+	l.queue.mu.Lock()
+	l.queue.over = true
+	l.queue.mu.Unlock()
+	return true
+}
+
+func (l *loop) stopListening() {
+	select {
+	case <-l.stopped:
+	default:
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.fd, nil)
+		close(l.stopped)
+	}
+}

@@ -1,0 +1,205 @@
+//go:build amd64 || arm64
+
+package sock
+
+import (
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// header is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type header struct {
+	unix.Msghdr
+	n uint32
+}
+
+// Batch is room for datagrams that one system call receives. It belongs to one goroutine. Whoever makes it frees it.
+type Batch struct {
+	headers []header
+	iovs    []unix.Iovec
+	names   [][SockaddrSize]byte
+	control [][OOBSize]byte
+	data    []byte
+	size    int
+}
+
+// NewBatch makes room for n datagrams of up to size bytes each. It is not on the heap, and what no datagram has needed is
+// not taken from the system.
+func NewBatch(n, size int) (*Batch, error) {
+	data, err := unix.Mmap(-1, 0, n*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("mmap: %w", err)
+	}
+	b := &Batch{
+		headers: make([]header, n), iovs: make([]unix.Iovec, n), names: make([][SockaddrSize]byte, n),
+		control: make([][OOBSize]byte, n), data: data, size: size,
+	}
+	for i := range b.headers {
+		b.iovs[i] = unix.Iovec{Base: &b.data[i*size]}
+		b.iovs[i].SetLen(size)
+		b.headers[i].Iov = &b.iovs[i]
+		b.headers[i].SetIovlen(1)
+		b.headers[i].Name = &b.names[i][0]
+		b.headers[i].Control = &b.control[i][0]
+	}
+	return b, nil
+}
+
+// Free gives the memory back. Nothing of the batch may be used after that.
+func (b *Batch) Free() { _ = unix.Munmap(b.data) }
+
+// Receive takes what is there on a socket into the places from at to below to, and says how many places were filled. It does not
+// wait: EAGAIN says that nothing is there.
+func (b *Batch) Receive(fd, at, to int) (int, error) {
+	for i := at; i < to; i++ {
+		b.headers[i].Namelen = SockaddrSize
+		b.headers[i].SetControllen(OOBSize)
+	}
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[at])), uintptr(to-at), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// Payload is the datagram in a place. It is good until the place is filled anew.
+func (b *Batch) Payload(i int) []byte { return b.data[i*b.size:][:b.headers[i].n] }
+
+// Truncated tells that the datagram was larger than its place.
+func (b *Batch) Truncated(i int) bool { return b.headers[i].Flags&unix.MSG_TRUNC != 0 }
+
+// From is who sent the datagram.
+func (b *Batch) From(i int) netip.AddrPort { return parse(&b.names[i]) }
+
+// Local is the address that the datagram was sent to, on a socket that is bound to bound; what packet info says of it
+// comes first.
+func (b *Batch) Local(i int, bound netip.AddrPort) netip.AddrPort {
+	for rest := b.control[i][:b.headers[i].Controllen]; len(rest) >= unix.SizeofCmsghdr; {
+		h, data, next, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			break
+		}
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte(data[8:12])), bound.Port())
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			return netip.AddrPortFrom(netip.AddrFrom16([16]byte(data[:16])).Unmap(), bound.Port())
+		}
+		rest = next
+	}
+	return bound
+}
+
+// Vector is datagrams that one system call sends. It belongs to one goroutine.
+type Vector struct {
+	headers []header
+	iovs    []unix.Iovec
+	n       int
+}
+
+// NewVector makes room for n datagrams.
+func NewVector(n int) *Vector {
+	v := &Vector{headers: make([]header, n), iovs: make([]unix.Iovec, n)}
+	for i := range v.headers {
+		v.headers[i].Iov = &v.iovs[i]
+		v.headers[i].SetIovlen(1)
+	}
+	return v
+}
+
+// nothing is what an empty datagram is sent from.
+var nothing [1]byte
+
+// Add puts a datagram behind the others: to name, or without one to whom the socket is connected, with a control message
+// or none. None of these may change until it is sent.
+func (v *Vector) Add(payload, name, control []byte) {
+	h, iov := &v.headers[v.n], &v.iovs[v.n]
+	v.n++
+	iov.Base = &nothing[0]
+	if len(payload) > 0 {
+		iov.Base = &payload[0]
+	}
+	iov.SetLen(len(payload))
+	h.Name, h.Namelen = nil, uint32(len(name))
+	if len(name) > 0 {
+		h.Name = &name[0]
+	}
+	h.Control = nil
+	h.SetControllen(len(control))
+	if len(control) > 0 {
+		h.Control = &control[0]
+	}
+}
+
+// Len is how many datagrams are to be sent.
+func (v *Vector) Len() int { return v.n }
+
+// Size is the length of a datagram that is to be sent.
+func (v *Vector) Size(i int) int { return int(v.iovs[i].Len) }
+
+// Reset forgets what was added.
+func (v *Vector) Reset() { v.n = 0 }
+
+// Send sends the datagrams from a place on and says how many were sent. If there is an error, none was: it is that of the
+// first.
+func (v *Vector) Send(fd, from int) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.headers[from])), uintptr(v.n-from), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// Datagram makes a UDP socket that is connected to addr, so that only the peer's datagrams and refusals arrive on it. It does not block; the
+// caller closes it.
+func Datagram(addr netip.AddrPort) (int, error) {
+	family := uintptr(unix.AF_INET6)
+	if addr.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	var name [SockaddrSize]byte
+	n := Sockaddr(&name, addr)
+	if _, _, errno = unix.RawSyscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&name)), uintptr(n)); errno != 0 {
+		_ = unix.Close(int(fd))
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+// Detach gives the socket itself, which the caller closes. The runtime does not watch it any more: it would wake for
+// every datagram.
+func (c *PacketConn) Detach() (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if e := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+		return -1, e
+	}
+	if err != nil {
+		return -1, err
+	}
+	return fd, c.Close()
+}
+
+// ClientName writes a client's address as the socket wants it in Vector.Add, and gives the length.
+func (c *PacketConn) ClientName(b *[SockaddrSize]byte, client netip.AddrPort) int {
+	return Sockaddr(b, c.mapped(client))
+}
