@@ -12,10 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -359,33 +355,6 @@ func TestTD10(t *testing.T) {
 			t.Fatalf("%+v", s)
 		}
 	}
-}
-
-// timeWaitOverflows is how often this kernel had no room for a connection in TIME_WAIT (tcp_max_tw_buckets).
-func timeWaitOverflows(t *testing.T) int {
-	t.Helper()
-	text, err := os.ReadFile("/proc/net/netstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if names == nil || names[0] != fields[0] {
-			names = fields
-			continue
-		}
-		if i := slices.Index(names, "TCPTimeWaitOverflow"); i >= 0 {
-			n, err := strconv.Atoi(fields[i])
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		names = nil
-	}
-	t.Fatal("/proc/net/netstat has no TCPTimeWaitOverflow")
-	return 0
 }
 
 // connectAndClose is what its name says, with as little work as can be: the load is for ebb.

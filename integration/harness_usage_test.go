@@ -5,6 +5,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,4 +75,31 @@ func (e *ebb) load(t *testing.T, f func()) float64 {
 	cpu, begin := e.cpu(t), time.Now()
 	f()
 	return float64(e.cpu(t)-cpu) / float64(time.Since(begin))
+}
+
+// timeWaitOverflows is how often this kernel had no room for a connection in TIME_WAIT (tcp_max_tw_buckets).
+func timeWaitOverflows(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/netstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if names == nil || names[0] != fields[0] {
+			names = fields
+			continue
+		}
+		if i := slices.Index(names, "TCPTimeWaitOverflow"); i >= 0 {
+			n, err := strconv.Atoi(fields[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		names = nil
+	}
+	t.Fatal("/proc/net/netstat has no TCPTimeWaitOverflow")
+	return 0
 }
