@@ -4,6 +4,8 @@ package integration
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -68,6 +70,7 @@ func TestServersPostgreSQL(t *testing.T) {
 		t.Errorf("pgbench:\n%s", out)
 	}
 	e.wantEnds(t, "client_fin", "client_reset") // who leaves with bytes unread resets
+	p.drains(t, e, ip, port)
 
 	// The server dies under load: immediate shutdown, which cuts without a word.
 	load := background(t, append(append([]string{pgbench}, client...), "-S", "-n", "-c", clients, "-T", "60", "postgres")...)
@@ -96,6 +99,52 @@ func TestServersPostgreSQL(t *testing.T) {
 	}
 	p.begin(t)
 	want("SELECT count(*) FROM pgbench_accounts", "100000")
-	e.wantEnds(t, "client_fin", "client_reset", "server_fin", "server_reset", "connect_failed")
+	e.wantEnds(t, "client_fin", "client_reset", "server_fin", "server_reset", "connect_failed", "drained")
 	oracle(t, e)
+}
+
+// drains takes the server out and back while one client thinks within a transaction, and another between two.
+func (p *postgres) drains(t *testing.T, e *ebb, ip, port string) {
+	t.Helper()
+	order := func(word string) {
+		t.Helper()
+		if code, _, stderr := runEbb(t, word, "--admin", e.admin, "default", p.host+":"+p.port); code != 0 {
+			t.Fatalf("ebb %s: %d, %s", word, code, stderr)
+		}
+	}
+	said := func(typed io.Writer, s *server, what, answer string) {
+		t.Helper()
+		if _, err := io.WriteString(typed, what); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, answer, func() bool { return strings.Contains(s.out.String(), answer) })
+	}
+	inside, typed := p.open(t, ip, port)
+	said(typed, inside, "BEGIN;\nCREATE TABLE kept AS SELECT 'be' || 'gun';\nTABLE kept;\n", "begun")
+	between, also := p.open(t, ip, port)
+	said(also, between, "SELECT 'id' || 'le';\n", "idle")
+	order("drain")
+	eventually(t, "the idle session to end", func() bool { return e.ends()["drained"] == 1 })
+	said(typed, inside, "SELECT 'still ' || 'there';\n", "still there")
+	said(typed, inside, "COMMIT;\n", "COMMIT")
+	eventually(t, "the other session to end", func() bool { return e.ends()["drained"] == 2 })
+	order("ready")
+	if out, err := p.ask(t, ip, port, "TABLE kept"); err != nil || out != "begun" {
+		t.Errorf("what was committed while the server drained: %q, %v", out, err)
+	}
+}
+
+// open starts a psql that is typed to.
+func (p *postgres) open(t *testing.T, ip, port string) (*server, io.Writer) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "typed")
+	if err := syscall.Mkfifo(script, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	typed, err := os.OpenFile(script, os.O_RDWR, 0) // both, which waits for nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { typed.Close() })
+	return background(t, p.psql, "-X", "-A", "-t", "-w", "-h", ip, "-p", port, "-U", "postgres", "-f", script, "postgres"), typed
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -16,10 +17,11 @@ type act uint8
 const (
 	keep  act = iota // sessions live on as if nothing had happened
 	drain            // they have drain_timeout
+	quiet            // so they have, and end when they are quiet
 	shut             // they are closed
 )
 
-var acts = map[string]act{"keep": keep, "drain": drain, "close": shut}
+var acts = map[string]act{"keep": keep, "drain": drain, "quiet": quiet, "close": shut}
 
 // terms say what is to become of the sessions on one peer.
 type terms struct {
@@ -27,6 +29,7 @@ type terms struct {
 	word   end.Word      // with which they are closed
 	fences bool          // they are closed all at once: the peer may not be spoken to any more
 	within time.Duration // drain_timeout; 0 is for ever
+	after  time.Duration // quiet_time
 }
 
 // fates is what becomes of the sessions on the peers that are dead, gone or taken out. The pool's mu guards it.
@@ -47,6 +50,7 @@ type fate struct {
 	timer *time.Timer   // of drain_timeout
 	over  bool          // drain_timeout has run out
 	off   chan struct{} // closed when the fate is another
+	wish  *relay.Quiet  // nil if they need not be quiet
 }
 
 // termsLocked finds the strictest terms that a cause asks for. The causes that fence come first.
@@ -73,8 +77,11 @@ func (p *livePool) termsLocked(addr netip.AddrPort) (t terms) {
 	if !p.table.Lists(peer) {
 		ask(conf.On.Removed, end.PeerRemoved, false)
 	}
-	if t.act == drain {
+	switch t.act {
+	case drain:
 		t = terms{act: drain, word: end.Drained, within: conf.DrainTimeout}
+	case quiet:
+		t = terms{act: quiet, word: end.Drained, within: conf.DrainTimeout, after: conf.QuietTime}
 	}
 	return t
 }
@@ -91,6 +98,9 @@ func (p *livePool) decideLocked(addr netip.AddrPort) {
 		if was.timer != nil {
 			was.timer.Stop()
 		}
+		if was.wish != nil {
+			was.wish.TakeBack()
+		}
 		delete(p.fates.of, addr)
 		p.fates.n.Add(-1)
 	}
@@ -104,8 +114,12 @@ func (p *livePool) decideLocked(addr netip.AddrPort) {
 		p.fates.work.Go(func() { p.shut(addr, f) })
 		return
 	}
-	if was != nil && was.act == drain {
+	if was != nil && was.act != shut {
 		f.since = was.since
+	}
+	if f.act == quiet {
+		f.wish = relay.NewQuiet(f.after)
+		p.fates.work.Go(func() { p.quieten(addr, f) })
 	}
 	if f.within > 0 {
 		f.timer = time.AfterFunc(time.Until(f.since.Add(f.within)), func() { p.overdue(addr, f) })
@@ -139,17 +153,34 @@ func (p *livePool) shut(addr netip.AddrPort, f *fate) {
 	}
 }
 
-// unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not.
-func (p *livePool) unwanted(peer *pool.Peer) end.Word {
+// quieten gives the TCP sessions on a peer the wish that they end when they are quiet, at close_rate: many may be so now.
+func (p *livePool) quieten(addr netip.AddrPort, f *fate) {
+	for _, s := range p.on(addr) {
+		if s, is := s.(*tcpSession); is {
+			if !p.fates.pace.wait(p.conf().CloseRate, f.off) {
+				return
+			}
+			s.EndWhenQuiet(f.wish)
+		}
+	}
+}
+
+// unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not, and then
+// which wish they have, if any.
+func (p *livePool) unwanted(peer *pool.Peer) (end.Word, *relay.Quiet) {
 	if p.fates.n.Load() == 0 { // a fate counts before anybody asks who is on its peer
-		return end.None
+		return end.None, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f := p.fates.of[peer.Addr()]; f != nil && (f.act == shut || f.over) {
-		return f.word
+	f := p.fates.of[peer.Addr()]
+	switch {
+	case f == nil:
+		return end.None, nil
+	case f.act == shut || f.over:
+		return f.word, nil
 	}
-	return end.None
+	return end.None, f.wish
 }
 
 // pace spreads what happens evenly: so many times a second, in groups that fit into paceGroup.

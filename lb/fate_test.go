@@ -3,6 +3,7 @@ package lb
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -142,6 +143,114 @@ func TestCloseIsCalledOff(t *testing.T) {
 		t.Error("the session has ended")
 	}
 	c.Close()
+	r.closed()
+}
+
+// echoed has a session's peer, which echoes, say something.
+func echoed(t *testing.T, c io.ReadWriter, what string) {
+	t.Helper()
+	if _, err := io.WriteString(c, what); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, len(what))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What PostgreSQL says at the end of each answer.
+const idle, inTransaction = "Z\x00\x00\x00\x05I", "Z\x00\x00\x00\x05T"
+
+func TestDR6DrainWaitsForQuiet(t *testing.T) {
+	r, peers := two(t, func(r *rig) { r.pool().On.AdminDrain = "quiet" })
+	a := peers[0].addr
+	atRest, busy, other := r.on(a), r.on(a), r.on(peers[1].addr)
+	echoed(t, busy, inTransaction)
+	r.order(a, admin.Order{Word: "drain"})
+	if _, err := io.ReadAll(atRest); err != nil {
+		t.Errorf("the client sees %v, want an end", err)
+	}
+	echoed(t, other, idle)
+	r.order(a, admin.Order{Word: "ready"})
+	echoed(t, busy, idle)
+	time.Sleep(10 * r.pool().QuietTime) // it would have ended by now
+	echoed(t, busy, inTransaction)
+	r.order(a, admin.Order{Word: "drain"})
+	time.Sleep(10 * r.pool().QuietTime)
+	echoed(t, busy, inTransaction)
+	echoed(t, busy, idle)
+	if _, err := io.ReadAll(busy); err != nil {
+		t.Errorf("the client sees %v, want an end", err)
+	}
+	eventually(t, "both ends", func() bool { return r.words()["drained"] == 2 })
+	echoed(t, other, idle)
+	other.Close()
+	r.closed()
+}
+
+// words counts the words of the session lines.
+func (r *rig) words() map[string]int {
+	n := make(map[string]int)
+	for _, line := range r.logs.find("session") {
+		n[fmt.Sprint(line["end"])]++
+	}
+	return n
+}
+
+// Who is never quiet has drain_timeout.
+func TestQuietHasDrainTimeout(t *testing.T) {
+	r, peers := two(t, func(r *rig) { r.pool().On.AdminDrain, r.pool().DrainTimeout = "quiet", 50*time.Millisecond })
+	c := r.on(peers[0].addr)
+	echoed(t, c, inTransaction)
+	r.order(peers[0].addr, admin.Order{Word: "drain"})
+	if _, err := io.ReadAll(c); err != nil {
+		t.Errorf("the client sees %v, want an end", err)
+	}
+	eventually(t, "its end", func() bool { return r.words()["drained"] == 1 })
+	r.closed()
+}
+
+func TestRemovedIsQuiet(t *testing.T) {
+	r, c := onOld(t, func(p *config.Pool) { p.On.Removed = "quiet" })
+	r.endsAs(c, "drained")
+	r.closed()
+}
+
+// reaching is a session to which something happens between the connect to its peer and the moment when it settles there.
+type reaching struct {
+	*tcpSession
+	happens func()
+}
+
+func (r reaching) Connected() bool {
+	r.happens()
+	return r.tcpSession.Connected()
+}
+
+// A session that was on its way to a peer when it was taken out has the wish of all others there.
+func TestQuietWhileASessionConnects(t *testing.T) {
+	r := newRig(t)
+	list, _ := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
+	r.pool().On.AdminDrain = "quiet"
+	r.serve()
+	ln := listenOn(t, "127.0.0.1", 0)
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.server.running().pools[0]
+	s := r.server.running().listeners[0].port.join().welcome(netip.AddrPort{}, netip.AddrPort{}, 0)
+	s.Run(client, reaching{s, func() {
+		r.order(list[0].addr, admin.Order{Word: "drain"})
+		p.fates.work.Wait() // all who are there have it
+	}})
+	r.endsAs(c, "drained")
 	r.closed()
 }
 

@@ -204,7 +204,7 @@ func newRig(t testing.TB) *rig {
 			}},
 			Pools: []config.Pool{{
 				Name: "db", Balance: "roundrobin", Resolver: "default", ConnectTimeout: 5 * time.Second, ConnectAttempts: 3,
-				QueueTimeout: patience, WhenNone: "refuse", HoldTimeout: patience, HoldMax: 1000,
+				QueueTimeout: patience, WhenNone: "refuse", HoldTimeout: patience, HoldMax: 1000, QuietTime: 5 * time.Millisecond,
 				On: config.On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			}},
 		},

@@ -246,13 +246,17 @@ func (s *tcpSession) moved() (in, out int64) { return s.In.Load(), s.Out.Load() 
 func (s *tcpSession) Connected() bool {
 	p := s.listener.pool
 	var unwanted end.Word
+	var wish *relay.Quiet
 	if !s.listener.live.settle(s.slot, s, s.peer.Addr(), func() bool {
-		unwanted = p.unwanted(s.peer)
+		unwanted, wish = p.unwanted(s.peer)
 		return unwanted == end.None
 	}) {
 		s.note(unwanted.String())
 		s.release(pool.OutcomeNeutral, unwanted)
 		return false
+	}
+	if wish != nil {
+		s.EndWhenQuiet(wish)
 	}
 	s.reached()
 	s.lease.Connected(s.connect) // not with UDP, where nobody has accepted anything yet

@@ -305,7 +305,7 @@ func (s *Server) forget(gone *listener) {
 func (p *livePool) adopt(c config.Pool) {
 	was := p.settings.Swap(&c)
 	p.mu.Lock()
-	if was.On != c.On || was.DrainTimeout != c.DrainTimeout {
+	if was.On != c.On || was.DrainTimeout != c.DrainTimeout || was.QuietTime != c.QuietTime {
 		for _, peer := range p.table.Status().Peers {
 			p.decideLocked(peer.Addr)
 		}

@@ -64,7 +64,7 @@ func (s *udpFlow) Connected() {
 	s.begin()
 	l.live.enter(s.slot, s)
 	l.live.settle(s.slot, s, s.peer.Addr(), func() bool { return true })
-	if w := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
+	if w, _ := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
 		s.Kill(w)
 	}
 }

@@ -13,7 +13,7 @@ import (
 func newDrainCommand() *cobra.Command {
 	return newOrderCommand("drain", "Let a peer get no new sessions",
 		`drain takes a peer of a running ebb out: it gets no new sessions, and on.admin_drain of its pool says what happens to those
-that live (by default they go on, for drain_timeout). Its check goes on. That holds until ebb ready, also if the address
+that live (by default each is closed when it is quiet, end drained). Its check goes on. That holds until ebb ready, also if the address
 leaves DNS and comes back.`)
 }
 

@@ -104,7 +104,8 @@ type Pool struct {
 	MinUp            int           // peers that a tier needs to serve
 	Failback         time.Duration // how long a lower tier must be fit before it serves again; 0 is at once, or NeverFailback
 	SlowStart        time.Duration // 0 is none
-	CloseRate        int           // sessions closed per second, where it is not urgent; 0 is all at once
+	QuietTime        time.Duration
+	CloseRate        int // sessions closed per second, where it is not urgent; 0 is all at once
 	On               On
 	Backends         []Backend `key:"backend"`
 	Check            *Check    // nil is none
@@ -115,7 +116,7 @@ const NeverFailback time.Duration = -1
 
 // On is the session policy: what happens to sessions, by cause.
 type On struct {
-	Dead       string // each: keep, drain, close
+	Dead       string // each: keep, drain, quiet, close
 	Removed    string
 	AdminDrain string
 	AdminMaint string

@@ -61,8 +61,9 @@ func defaults() Config {
 			MinUp:            1,
 			Failback:         0,
 			SlowStart:        0,
+			QuietTime:        200 * time.Millisecond,
 			CloseRate:        500,
-			On:               On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
+			On:               On{Dead: "close", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close"},
 			Backends: []Backend{{
 				Type:         "addr",
 				Weight:       1,

@@ -99,6 +99,7 @@ var poolKeys = []key[Pool]{
 	{name: "hold_timeout", read: func(p *Pool, v value) { v.duration(&p.HoldTimeout, time.Millisecond, "") }},
 	{name: "hold_max", read: func(p *Pool, v value) { v.int(&p.HoldMax, 1, maxConns, "") }},
 	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
+	{name: "quiet_time", read: func(p *Pool, v value) { v.duration(&p.QuietTime, time.Millisecond, "") }},
 	{name: "close_rate", read: func(p *Pool, v value) { v.int(&p.CloseRate, 1, maxConns, "off") }},
 	{name: "min_up", read: func(p *Pool, v value) { v.int(&p.MinUp, 1, 65535, "") }},
 	{name: "failback", read: func(p *Pool, v value) { v.failback(&p.Failback) }},
@@ -108,16 +109,15 @@ var poolKeys = []key[Pool]{
 	{name: "check", read: readCheck},
 	{name: "connect_rate"},
 	{name: "max_connecting"},
-	{name: "quiet_time"},
 }
 
-const onWords = "keep drain close"
+const onWords = "keep drain quiet close"
 
 var onKeys = []key[On]{
-	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, onWords, "quiet") }},
-	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, onWords, "quiet") }},
-	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, onWords, "quiet") }},
-	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, onWords, "quiet") }},
+	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, onWords, "") }},
+	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, onWords, "") }},
+	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, onWords, "") }},
+	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, onWords, "") }},
 	{name: "degraded"},
 	{name: "failback"},
 	{name: "role_lost"},

@@ -409,7 +409,7 @@ fall = 0
 		`:18: listener.idle_timeout: found "0s", expected a duration from 1ms to 8760h, or "off"`,
 		`:20: connect_timeout: not TOML: expected a top-level item to end with a newline, comment, or EOF, but got 's' instead`,
 		`:21: pool.pg-primary.resolver: found "crop", there is no such resolver, did you mean "corp"?`,
-		`:22: pool.pg-primary.on.removed: found "drop", expected "keep", "drain" or "close"`,
+		`:22: pool.pg-primary.on.removed: found "drop", expected "keep", "drain", "quiet" or "close"`,
 		`:24: pool.pg-primary.backend.host: found "pg_.-example.com", expected a DNS name or an IP address: the label "-example" begins or ends with a hyphen`,
 		`:25: pool.pg-primary.backend.port: found 0, expected a whole number from 1 to 65535`,
 		`:26: pool.pg-primary.backend.weight: found 70000, expected a whole number from 0 to 65535`,
@@ -498,7 +498,7 @@ max_age = "8h"
 	if got := a.Backends[0]; got.Refresh != 10*time.Second || !reflect.DeepEqual(got.AllowAnswers, []string{"link-local", "loopback"}) {
 		t.Errorf("backend: %+v", got)
 	}
-	if b.On != (On{"keep", "close", "drain", "close"}) || b.MaxConns != 100 || b.Resolver != "corp" || b.Backends[0].Weight != 0 {
+	if b.On != (On{"keep", "close", "quiet", "close"}) || b.MaxConns != 100 || b.Resolver != "corp" || b.Backends[0].Weight != 0 {
 		t.Errorf("pool: %+v", b)
 	}
 	if c.Resolvers[0].HostsFile != "" || c.Resolvers[1].HostsFile != "/etc/hosts" {

@@ -22,7 +22,7 @@ const (
 	FirstByteTimeout      // the peer sent nothing for first_byte_timeout after the connect
 	PeerDead              // the peer's check went down
 	PeerRemoved           // the peer left DNS or the config, and the pool closes such sessions
-	Drained               // the peer left, and drain_timeout ran out
+	Drained               // the peer left or was taken out, and the session was quiet, or drain_timeout ran out
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
 	Limit                 // a limit on sessions refused it
 	Denied                // the listener's access list refused its client

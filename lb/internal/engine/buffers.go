@@ -51,7 +51,8 @@ func (p *buffers) trim(lent, spare int) {
 
 func (p *buffers) unmap() { _ = unix.Munmap(p.mem) }
 
-func (p *buffers) bytes(b Buffer) []byte { return p.mem[int(b)*p.size : int(b)*p.size+p.size] }
+// Bytes is all that a buffer holds.
+func (p *buffers) Bytes(b Buffer) []byte { return p.mem[int(b)*p.size : int(b)*p.size+p.size] }
 
 // take gives a free buffer, or noBuffer.
 func (p *buffers) take() Buffer {
@@ -125,7 +126,7 @@ func (q *queue) vector(p *buffers, iov []unix.Iovec) int {
 	b := q.head
 	n := min(int(q.n), len(iov))
 	for i := range n {
-		iov[i].Base = &p.bytes(b)[off]
+		iov[i].Base = &p.Bytes(b)[off]
 		iov[i].SetLen(int(p.fill[b] - off))
 		off, b = 0, p.next[b]
 	}

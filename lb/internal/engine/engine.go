@@ -93,6 +93,8 @@ type Engine interface {
 	// Carry tells that from's stream is bulk and goes to another socket as it is. The engine may move it without showing it,
 	// and report no more than Sent for to and the end of from's stream, until it is bulk no more.
 	Carry(from, to Socket)
+	// Bytes gives the memory of a buffer that came from Received, until it is sent or released.
+	Bytes(Buffer) []byte
 	// Release gives back a buffer that is not sent.
 	Release(Buffer)
 	// Queued is how many buffers wait in a socket's queue.

@@ -148,9 +148,9 @@ func TestPausedSocketIsSilentAndLosesNothing(t *testing.T) {
 func bytesOf(e Engine, b Buffer) []byte {
 	switch e := e.(type) {
 	case *uring:
-		return e.bytes(b)
+		return e.Bytes(b)
 	case *epoll:
-		return e.bytes(b)
+		return e.Bytes(b)
 	}
 	return nil
 }

@@ -402,7 +402,7 @@ func (e *epoll) stepSend(s Socket, r *record) {
 	var errno syscall.Errno
 	want := 0
 	if r.out.n == 1 {
-		b := e.bytes(r.out.head)[r.out.off:e.fill[r.out.head]]
+		b := e.Bytes(r.out.head)[r.out.off:e.fill[r.out.head]]
 		want = len(b)
 		n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(r.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 	} else {
@@ -444,7 +444,7 @@ func (e *epoll) stepReceive(s Socket, r *record) {
 		e.hungry = append(e.hungry, s)
 		return
 	}
-	buf := e.bytes(b)
+	buf := e.Bytes(b)
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(r.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
 	if errno == 0 && n > 0 {
 		if int(n) < len(buf) && r.ready&hungUp == 0 {

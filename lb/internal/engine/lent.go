@@ -66,7 +66,7 @@ func (l *lent) fill(p *buffers, n int) {
 		}
 		i := l.tail & mask
 		e := &l.entries[i]
-		e.addr, e.len = uint64(uintptr(unsafe.Pointer(&p.bytes(b)[0]))), uint32(p.size)
+		e.addr, e.len = uint64(uintptr(unsafe.Pointer(&p.Bytes(b)[0]))), uint32(p.size)
 		if i == 0 {
 			l.first = uint16(b)
 		} else {

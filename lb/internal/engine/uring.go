@@ -288,7 +288,7 @@ func (u *uring) stepSend(s Socket, r *record) bool {
 	}
 	e.fd, e.opFlags = r.fd, unix.MSG_NOSIGNAL
 	if r.out.n == 1 {
-		b := u.bytes(r.out.head)[r.out.off:u.fill[r.out.head]]
+		b := u.Bytes(r.out.head)[r.out.off:u.fill[r.out.head]]
 		e.opcode, e.addr, e.len = opSend, uint64(uintptr(unsafe.Pointer(&b[0]))), uint32(len(b))
 	} else {
 		a.msg = unix.Msghdr{Iov: &a.iov[0]}

@@ -14,14 +14,6 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// side is one end of a session.
-type side uint8
-
-const (
-	client side = iota
-	server
-)
-
 // reset is the word for an abort of each side.
 var reset = [2]end.Word{end.ClientReset, end.ServerReset}
 
@@ -59,6 +51,7 @@ type carried struct {
 	word     end.Word
 	head     *head // while it is heard
 	watched  bool  // keepalive is on towards the server
+	talk     talk
 	half     [2]half
 }
 
@@ -68,6 +61,7 @@ type half struct {
 	eof    bool  // its stream has ended
 	passed bool  // its end was passed on to the other side
 	full   uint8 // buffers in a row that came full
+	unread bool  // its stream is bulk: what is sent on may not be received
 	paused bool  // not received from, until the other side has taken what waits
 }
 
@@ -228,12 +222,14 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 	to := 1 - from
 	switch {
 	case c.Result > 0:
-		k.last = l.now
+		k.last, k.half[from].unread = l.now, false
+		k.talk.hear(from, l.engine.Bytes(c.Buffer)[:c.Result])
 		if s := k.session; from == server && s.firstByte.Load() == 0 {
 			s.firstByte.Store(int64(max(1, l.now-k.start)))
 		}
 		l.engine.Send(k.socket[to], c.Buffer, int(c.Result))
 		if l.isBulk(&k.half[from], c.Full) {
+			k.half[from].unread = true
 			l.engine.Carry(k.socket[from], k.socket[to])
 			return
 		}
@@ -289,6 +285,9 @@ func (l *loop) sent(k *carried, to side, c *engine.Completion) {
 		return
 	}
 	k.last = l.now
+	if k.half[from].unread {
+		k.talk.pass(from)
+	}
 	if k.half[from].paused && l.engine.Queued(k.socket[to]) <= l.engine.Room()/2 {
 		k.half[from].paused = false
 		l.engine.Receive(k.socket[from])
@@ -334,7 +333,15 @@ func (l *loop) rearm(slot int32, k *carried) {
 
 // left is how long the session may stay as it is, and the end that follows; with end.None it is for ever.
 func (l *loop) left(k *carried) (time.Duration, end.Word) {
-	return k.session.left(l.now-k.start, l.now-k.last, k.half[client].eof, k.half[server].eof)
+	still := l.now - k.last
+	left, w := k.session.left(l.now-k.start, still, k.half[client].eof, k.half[server].eof)
+	if k.phase != relaying || k.half[client].eof || k.half[server].eof {
+		return left, w
+	}
+	return k.session.untilQuiet(left, w, still, func() bool {
+		return l.engine.Queued(k.socket[client]) == 0 && l.engine.Queued(k.socket[server]) == 0 && k.talk.atRest() &&
+			!sock.Unread(int(k.fd[client])) && !sock.Unread(int(k.fd[server]))
+	})
 }
 
 // timeout is called when the slot's timer fires. Activity does not touch timers: it may be that much is left.

@@ -49,6 +49,7 @@ type command struct {
 	fd      int         // the client
 	d       Director
 	resume  bool // not to be cut, but to go on
+	rearm   bool // not to be cut, but to look at its limits again
 }
 
 // post hands a command to the loop. It never blocks.
@@ -118,6 +119,8 @@ func (l *loop) obey() {
 			l.carry(c.session, c.d, c.fd)
 		case c.resume:
 			l.resume(c.session)
+		case c.rearm:
+			l.reconsider(c.session)
 		default:
 			l.killed(c.session)
 		}
@@ -202,6 +205,13 @@ func (l *loop) stop() {
 func (l *loop) killed(s *Session) {
 	if slot := s.slot - 1; slot >= 0 && l.at(slot).session == s {
 		l.cut(slot, l.at(slot), end.Word(s.cause.Load()))
+	}
+}
+
+// reconsider sets the timer of a session whose limits have changed, if it is still carried.
+func (l *loop) reconsider(s *Session) {
+	if slot := s.slot - 1; slot >= 0 && l.at(slot).session == s && l.at(slot).phase == relaying {
+		l.rearm(slot, l.at(slot))
 	}
 }
 

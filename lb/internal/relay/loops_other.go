@@ -15,6 +15,7 @@ type loop struct{}
 type command struct {
 	session *Session
 	resume  bool
+	rearm   bool
 }
 
 func (*loop) post(command) {}

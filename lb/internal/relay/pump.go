@@ -20,6 +20,10 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // pump moves bytes from one socket to the other until EOF, which it passes on, or until either fails. done is this
 // direction's bit in s.finished; fromReset and toReset are the words for an abort of either side.
 func (s *Session) pump(from, to *net.TCPConn, moved *atomic.Int64, done uint32, fromReset, toReset end.Word) {
+	speaker := client
+	if done == serverDone {
+		speaker = server
+	}
 	r, err := newReader(from)
 	for err == nil {
 		var buf *[bufferSize]byte
@@ -31,6 +35,7 @@ func (s *Session) pump(from, to *net.TCPConn, moved *atomic.Int64, done uint32, 
 		if done == serverDone && s.firstByte.Load() == 0 {
 			s.firstByte.Store(s.last.Load())
 		}
+		s.heard.begin(speaker, buf[:n])
 		written, werr := to.Write(buf[:n])
 		moved.Add(int64(written))
 		buffers.Put(buf)
@@ -39,6 +44,7 @@ func (s *Session) pump(from, to *net.TCPConn, moved *atomic.Int64, done uint32, 
 			return
 		}
 		s.touch()
+		s.heard.end()
 	}
 	switch other := (clientDone | serverDone) &^ done; {
 	case err != io.EOF:

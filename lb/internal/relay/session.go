@@ -20,6 +20,8 @@
 //	R5  The preface stands before the first byte of the client, once on each connection, and counts as nobody's bytes.
 //	R6  Done is called exactly once, after both sockets are closed.
 //
+// Of what is said it looks at the last bytes only, to know when a session is quiet.
+//
 // It does not choose peers, count sessions, log, or read configuration.
 package relay
 
@@ -82,6 +84,9 @@ type Session struct {
 	finished  atomic.Uint32
 	cause     atomic.Uint32 // the end.Word that cut the session, None while it runs its course
 
+	quiet atomic.Pointer[Quiet] // nil while nobody wishes that it ends
+	heard *heard                // of the portable twin
+
 	loop atomic.Pointer[loop] // what carries the session; nil for the portable twin
 	slot int32                // in the loop, plus one; the loop's
 
@@ -98,6 +103,14 @@ type Session struct {
 	upstream netip.AddrPort // our own address towards the peer, once it is connected
 }
 
+// side is one end of a session.
+type side uint8
+
+const (
+	client side = iota
+	server
+)
+
 // Bits of Session.finished: which side sent its FIN, and which was first.
 const (
 	clientDone uint32 = 1 << iota
@@ -107,7 +120,7 @@ const (
 
 // Run serves the client until the session ends and closes both sockets.
 func (s *Session) Run(client *net.TCPConn, d Director) {
-	s.born = time.Now()
+	s.born, s.heard = time.Now(), new(heard)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.mu.Lock()

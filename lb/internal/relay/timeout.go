@@ -61,7 +61,12 @@ func (s *Session) expire() {
 // now is left of a session that no loop carries.
 func (s *Session) now() (time.Duration, end.Word) {
 	age, done := time.Since(s.born), s.finished.Load()
-	return s.left(age, age-time.Duration(s.last.Load()), done&clientDone != 0, done&serverDone != 0)
+	still := age - time.Duration(s.last.Load())
+	left, w := s.left(age, still, done&clientDone != 0, done&serverDone != 0)
+	if s.reached.Load() == 0 || done != 0 {
+		return left, w
+	}
+	return s.untilQuiet(left, w, still, s.atRest)
 }
 
 // left is how long the session may stay as it is, and the end that follows; with end.None it is for ever. It is so old, and

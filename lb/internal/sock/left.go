@@ -9,6 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Unread tells whether there is something to read, be it an end.
+func Unread(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0
+}
+
 // Left tells, without reading, whether the other side has finished or aborted; aborted says which of both.
 func Left(c *net.TCPConn) (left, aborted bool) {
 	raw, err := c.SyscallConn()
