@@ -12,14 +12,19 @@ func newTCP(o Options) (probeFunc, error) {
 	if err != nil {
 		return nil, err
 	}
+	return reaches(w.dial), nil
+}
+
+// reaches asks for no more than a connection.
+func reaches[L link](open func(context.Context, netip.AddrPort) (L, error)) probeFunc {
 	return func(ctx context.Context, target netip.AddrPort) Result {
 		start := time.Now()
-		c, err := w.dial(ctx, target)
+		c, err := open(ctx, target)
 		if err != nil {
 			return failed(err)
 		}
 		latency := time.Since(start)
 		leave(c)
 		return Result{Alive: true, Reason: OK, Latency: latency}
-	}, nil
+	}
 }

@@ -1,11 +1,5 @@
 package check
 
-import (
-	"context"
-	"net/netip"
-	"time"
-)
-
 // newTLS is the "tls" kind: a handshake that succeeds is life.
 func newTLS(o Options) (probeFunc, error) {
 	if o.TLS.Mode == "" || o.TLS.Mode == "off" {
@@ -15,14 +9,5 @@ func newTLS(o Options) (probeFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, target netip.AddrPort) Result {
-		start := time.Now()
-		c, err := w.open(ctx, target)
-		if err != nil {
-			return failed(err)
-		}
-		latency := time.Since(start)
-		leave(c)
-		return Result{Alive: true, Reason: OK, Latency: latency}
-	}, nil
+	return reaches(w.open), nil
 }
