@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -34,16 +35,43 @@ func (v value) endpoints() []Endpoint {
 		v.unexpected(listenForms)
 		return nil
 	}
-	addr, why := listenAddress(rest)
+	addr, last, why := listenRange(rest)
 	if why != "" {
 		v.unexpected("%s: %s", listenForms, why)
 		return nil
 	}
 	var out []Endpoint
 	for _, network := range networks {
-		out = append(out, Endpoint{network, addr})
+		for port := int(addr.Port()); port <= int(last); port++ {
+			out = append(out, Endpoint{network, netip.AddrPortFrom(addr.Addr(), uint16(port))})
+		}
 	}
 	return out
+}
+
+// maxRange bounds the ports of one range: each of them is a socket.
+const maxRange = 1000
+
+// listenRange reads ADDRESS:PORT or ADDRESS:FIRST-LAST, and says what is wrong otherwise.
+func listenRange(s string) (first netip.AddrPort, last uint16, why string) {
+	i := strings.LastIndexByte(s, '-')
+	if i < 0 || i < strings.LastIndexByte(s, ':') { // none, or one in the name of a zone
+		first, why = listenAddress(s)
+		return first, first.Port(), why
+	}
+	if first, why = listenAddress(s[:i]); why != "" {
+		return first, 0, why
+	}
+	last, why = listenPort(s[i+1:])
+	switch {
+	case why != "":
+		return first, 0, why
+	case last < first.Port():
+		return first, 0, "a range goes from the lower port to the higher one"
+	case last-first.Port() >= maxRange:
+		return first, 0, fmt.Sprintf("a range has at most %d ports", maxRange)
+	}
+	return first, last, ""
 }
 
 // listenAddress reads ADDRESS:PORT, and says what is wrong otherwise. An empty address is [::], every address of both
@@ -53,17 +81,24 @@ func listenAddress(s string) (addr netip.AddrPort, why string) {
 	if i < 0 || strings.HasSuffix(s, "]") {
 		return addr, "the port is missing"
 	}
-	host, port := s[:i], s[i+1:]
-	switch n, err := strconv.Atoi(port); {
-	case port == "":
-		return addr, "the port is missing"
-	case err != nil || port[0] == '+':
-		return addr, "the port must be a number from 1 to 65535"
+	port, why := listenPort(s[i+1:])
+	if why != "" {
+		return addr, why
+	}
+	a, why := listenHost(s[:i])
+	return netip.AddrPortFrom(a, port), why
+}
+
+func listenPort(s string) (port uint16, why string) {
+	switch n, err := strconv.Atoi(s); {
+	case s == "":
+		return 0, "the port is missing"
+	case err != nil || s[0] == '+':
+		return 0, "the port must be a number from 1 to 65535"
 	case n < 1 || n > 65535:
-		return addr, "the port must be from 1 to 65535"
+		return 0, "the port must be from 1 to 65535"
 	default:
-		a, why := listenHost(host)
-		return netip.AddrPortFrom(a, uint16(n)), why
+		return uint16(n), ""
 	}
 }
 
