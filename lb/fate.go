@@ -32,15 +32,22 @@ type terms struct {
 	after  time.Duration // quiet_time
 }
 
-// fates is what becomes of the sessions on the peers that are dead, gone or taken out. The pool's mu guards it.
+// fates is what becomes of the sessions on the peers that are dead, unwanted, gone or taken out. The pool's mu guards changes.
 //
 // A fate is decided anew from all its causes whenever one of them changes, so that no order of events matters. It holds for
 // an address, and so for the sessions of every epoch.
 type fates struct {
-	of   map[netip.AddrPort]*fate
-	n    atomic.Int64   // how many; read without mu
+	of   sync.Map       // netip.AddrPort -> *fate
 	work sync.WaitGroup // what closes sessions
 	pace pace
+}
+
+// find gives the fate of an address, or nil. Anybody may ask.
+func (f *fates) find(addr netip.AddrPort) *fate {
+	if found, ok := f.of.Load(addr); ok {
+		return found.(*fate)
+	}
+	return nil
 }
 
 // fate is what becomes of the sessions on one peer.
@@ -48,7 +55,7 @@ type fate struct {
 	terms
 	since time.Time     // when it began to drain
 	timer *time.Timer   // of drain_timeout
-	over  bool          // drain_timeout has run out
+	over  atomic.Bool   // drain_timeout has run out
 	off   chan struct{} // closed when the fate is another
 	wish  *relay.Quiet  // nil if they need not be quiet
 }
@@ -65,8 +72,19 @@ func (p *livePool) termsLocked(addr netip.AddrPort) (t terms) {
 			t = terms{act: a, word: word, fences: fences}
 		}
 	}
+	cause := ""
 	if peer.Health() == pool.HealthDown {
+		cause = dead
+	} else if c := p.checks[addr]; c != nil {
+		cause = c.verdict.cause
+	}
+	switch cause {
+	case dead:
 		ask(conf.On.Dead, end.PeerDead, true)
+	case roleLost:
+		ask(conf.On.RoleLost, end.RoleLost, true)
+	case degraded:
+		ask(conf.On.Degraded, end.Drained, false)
 	}
 	switch p.table.Admin(addr) {
 	case pool.AdminDrain:
@@ -89,7 +107,7 @@ func (p *livePool) termsLocked(addr netip.AddrPort) (t terms) {
 // decideLocked makes the fate of a peer what its causes ask for now, and has it carried out. What its sessions have had of
 // drain_timeout counts as long as they drain, whatever the cause.
 func (p *livePool) decideLocked(addr netip.AddrPort) {
-	was, now := p.fates.of[addr], p.termsLocked(addr)
+	was, now := p.fates.find(addr), p.termsLocked(addr)
 	if was != nil {
 		if was.terms == now {
 			return
@@ -101,15 +119,13 @@ func (p *livePool) decideLocked(addr netip.AddrPort) {
 		if was.wish != nil {
 			was.wish.TakeBack()
 		}
-		delete(p.fates.of, addr)
-		p.fates.n.Add(-1)
+		p.fates.of.Delete(addr)
 	}
 	if now.act == keep {
 		return
 	}
 	f := &fate{terms: now, since: time.Now(), off: make(chan struct{})}
-	p.fates.of[addr] = f
-	p.fates.n.Add(1)
+	p.fates.of.Store(addr, f)
 	if f.act == shut {
 		p.fates.work.Go(func() { p.shut(addr, f) })
 		return
@@ -130,10 +146,10 @@ func (p *livePool) decideLocked(addr netip.AddrPort) {
 func (p *livePool) overdue(addr netip.AddrPort, f *fate) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fates.of[addr] != f { // the peer came back meanwhile
+	if p.fates.find(addr) != f { // the peer came back meanwhile
 		return
 	}
-	f.over = true
+	f.over.Store(true)
 	p.fates.work.Go(func() { p.shut(addr, f) })
 }
 
@@ -168,16 +184,11 @@ func (p *livePool) quieten(addr netip.AddrPort, f *fate) {
 // unwanted says why the sessions on a peer have been closed, as the session policy has it; end.None if they have not, and then
 // which wish they have, if any.
 func (p *livePool) unwanted(peer *pool.Peer) (end.Word, *relay.Quiet) {
-	if p.fates.n.Load() == 0 { // a fate counts before anybody asks who is on its peer
-		return end.None, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f := p.fates.of[peer.Addr()]
+	f := p.fates.find(peer.Addr())
 	switch {
 	case f == nil:
 		return end.None, nil
-	case f.act == shut || f.over:
+	case f.act == shut || f.over.Load():
 		return f.word, nil
 	}
 	return end.None, f.wish

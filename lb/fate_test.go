@@ -25,12 +25,9 @@ func (r *rig) endsAs(c io.Reader, word string) {
 }
 
 func (r *rig) fate(peer string) *fate {
-	p := r.server.running().pools[0]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for addr, f := range p.fates.of {
-		if addr.Addr().String() == peer {
-			return f
+	for addr, f := range r.server.running().pools[0].fates.of.Range {
+		if addr.(netip.AddrPort).Addr().String() == peer {
+			return f.(*fate)
 		}
 	}
 	return nil

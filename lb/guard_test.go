@@ -283,9 +283,7 @@ func TestCausesOfVerdicts(t *testing.T) {
 	c.say(c.a, replica)
 	c.say(c.a, silence)
 	c.say(c.a, silence)
-	c.p.mu.Lock()
-	f := c.p.fates.of[c.a]
-	c.p.mu.Unlock()
+	f := c.p.fates.find(c.a)
 	if f == nil || f.word != end.PeerDead {
 		t.Errorf("fate %+v", f)
 	}

@@ -63,7 +63,6 @@ func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *poo
 		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
 		checks: make(map[netip.AddrPort]*peerCheck), tier: tier,
 	}
-	p.fates.of = make(map[netip.AddrPort]*fate)
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
@@ -238,8 +237,8 @@ func (p *livePool) close() {
 	p.awaitLocked()
 	checks := p.checks
 	p.checks = make(map[netip.AddrPort]*peerCheck)
-	for addr := range p.fates.of {
-		p.decideLocked(addr)
+	for addr := range p.fates.of.Range {
+		p.decideLocked(addr.(netip.AddrPort))
 	}
 	p.mu.Unlock()
 	p.fates.work.Wait()

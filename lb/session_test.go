@@ -150,7 +150,7 @@ func TestReturnEndsTheDrain(t *testing.T) {
 		eventually(t, "a drain", func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			d = p.fates.of[addr]
+			d = p.fates.find(addr)
 			return d != nil
 		})
 		return d
@@ -160,7 +160,7 @@ func TestReturnEndsTheDrain(t *testing.T) {
 	eventually(t, "the drain to be over", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.fates.of[addr] == nil
+		return p.fates.find(addr) == nil
 	})
 	r.dns.SetA("db.test", 0, "127.0.0.3")
 	r.awaitListed("127.0.0.3")
@@ -414,7 +414,7 @@ func TestPeerEndsWhileASessionConnects(t *testing.T) {
 				first, _ = s.Next()
 			}
 			tc.take(r, first)
-			eventually(t, "its fate", func() bool { return r.server.running().pools[0].fates.n.Load() == 1 })
+			eventually(t, "its fate", func() bool { return r.server.running().pools[0].fates.find(first) != nil })
 			if n := len(l.live.on(first)); n != 0 {
 				t.Fatalf("what follows a peer's end finds %d sessions", n)
 			}

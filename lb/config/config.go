@@ -117,6 +117,8 @@ const NeverFailback time.Duration = -1
 // On is the session policy: what happens to sessions, by cause.
 type On struct {
 	Dead       string // each: keep, drain, quiet, close
+	RoleLost   string
+	Degraded   string
 	Removed    string
 	AdminDrain string
 	AdminMaint string

@@ -63,7 +63,7 @@ func defaults() Config {
 			SlowStart:        0,
 			QuietTime:        200 * time.Millisecond,
 			CloseRate:        500,
-			On:               On{Dead: "close", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close"},
+			On:               On{Dead: "close", RoleLost: "close", Degraded: "keep", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close"},
 			Backends: []Backend{{
 				Type:         "addr",
 				Weight:       1,

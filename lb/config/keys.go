@@ -115,12 +115,12 @@ const onWords = "keep drain quiet close"
 
 var onKeys = []key[On]{
 	{name: "dead", read: func(o *On, v value) { v.word(&o.Dead, onWords, "") }},
+	{name: "role_lost", read: func(o *On, v value) { v.word(&o.RoleLost, onWords, "") }},
+	{name: "degraded", read: func(o *On, v value) { v.word(&o.Degraded, onWords, "") }},
 	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, onWords, "") }},
 	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, onWords, "") }},
 	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, onWords, "") }},
-	{name: "degraded"},
 	{name: "failback"},
-	{name: "role_lost"},
 }
 
 var backendKeys = []key[Backend]{

@@ -21,6 +21,7 @@ const (
 	MaxAge                // it was as old as max_age allows
 	FirstByteTimeout      // the peer sent nothing for first_byte_timeout after the connect
 	PeerDead              // the peer's check went down
+	RoleLost              // the peer is no longer what the pool wants
 	PeerRemoved           // the peer left DNS or the config, and the pool closes such sessions
 	Drained               // the peer left or was taken out, and the session was quiet, or drain_timeout ran out
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
@@ -38,10 +39,13 @@ const (
 
 var words = [count]string{
 	"", "client_fin", "server_fin", "client_reset", "server_reset", "connect_timeout", "connect_failed", "no_peer", "queue_timeout",
-	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "peer_removed", "drained", "shutdown", "limit", "denied",
+	"idle", "half_close_timeout", "max_age", "first_byte_timeout", "peer_dead", "role_lost", "peer_removed", "drained", "shutdown", "limit", "denied",
 	"preread_timeout", "bad_header",
 	"no_source_port", "admin_killed", "evicted", "complete", "internal",
 }
+
+// Fences tells that what is still on its way to the peer must not reach it: it gets a reset.
+func (w Word) Fences() bool { return w == PeerDead || w == RoleLost }
 
 func (w Word) String() string { return words[w] }
 

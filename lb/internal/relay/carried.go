@@ -381,7 +381,7 @@ func (l *loop) finish(slot int32, k *carried, w end.Word) {
 	rst := w == end.ClientReset || w == end.ServerReset
 	l.engine.Close(k.socket[client], rst || !relayed)
 	if relayed {
-		l.engine.Close(k.socket[server], rst || w == end.PeerDead)
+		l.engine.Close(k.socket[server], rst || w.Fences())
 	}
 }
 

@@ -262,18 +262,18 @@ func (s *Session) close() end.Word {
 	s.disarm()
 	client, server := s.client, s.server
 	w := s.word()
-	switch w {
-	case end.None:
+	switch {
+	case w == end.None:
 		w = end.ServerFIN
 		if s.finished.Load()&clientFirst != 0 {
 			w = end.ClientFIN
 		}
 		_ = client.Close()
 		_ = server.Close()
-	case end.ClientReset, end.ServerReset:
+	case w == end.ClientReset || w == end.ServerReset:
 		sock.Abort(client)
 		sock.Abort(server)
-	case end.PeerDead: // what is left in its queue must not reach it later
+	case w.Fences(): // what is left in the peer's queue must not reach it later
 		_ = client.Close()
 		sock.Abort(server)
 	default:
