@@ -20,22 +20,28 @@ import (
 // many units were done in all, warm-up included.
 type load struct {
 	name, unit string
+	network    string  // tcp, udp
 	cpuUnit    float64 // CPU is shown for this many units
 	cpuLabel   string
 	target     func(*targets) string
-	run        func(ctx context.Context, addr string, length time.Duration) (rate, units float64, err error)
+	run        func(ctx context.Context, t *targets, addr string, length time.Duration) (rate, units float64, err error)
 }
 
+// redisLoad is the one that needs a server of its own.
+const redisLoad = "redis GET, 50 clients"
+
 var loads = []load{
-	{"connect, 1 byte each way, close", "conn/s", 100_000, "CPU s per 100k", func(t *targets) string { return t.echo }, connectClose},
-	{"redis GET, 50 clients", "req/s", 100_000, "CPU s per 100k", func(t *targets) string { return t.redis }, redisGet},
-	{"64-byte ping-pong, 50 connections", "msg/s", 100_000, "CPU s per 100k", func(t *targets) string { return t.echo }, pingPong},
-	{"bulk, 1 stream", "GB/s", 1, "CPU s per GB", func(t *targets) string { return t.source }, bulk},
+	{"connect, 1 byte each way, close", "conn/s", "tcp", 100_000, "CPU s per 100k", func(t *targets) string { return t.echo }, connectClose},
+	{redisLoad, "req/s", "tcp", 100_000, "CPU s per 100k", func(t *targets) string { return t.redis }, redisGet},
+	{"64-byte ping-pong, 50 connections", "msg/s", "tcp", 100_000, "CPU s per 100k", func(t *targets) string { return t.echo }, pingPong},
+	{"bulk, 1 stream", "GB/s", "tcp", 1, "CPU s per GB", func(t *targets) string { return t.source }, bulk},
+	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, "CPU s per 100k", func(t *targets) string { return t.udpEcho }, udpRoundTrips},
+	{"UDP one way, 1200 bytes, 4 senders", "datagrams/s", "udp", 100_000, "CPU s per 100k", func(t *targets) string { return t.udpSink }, udpOneWay},
 }
 
 // connectClose makes connections one after the other in 16 workers: connect, send a byte, read it back, close. Source
 // ports do not run out: on loopback Linux uses those in TIME_WAIT again (tcp_tw_reuse, 2 by default since 4.19).
-func connectClose(ctx context.Context, addr string, length time.Duration) (rate, units float64, err error) {
+func connectClose(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
 	var done atomic.Int64
 	took, err := workers(16, length, func(until time.Time) error {
 		b := make([]byte, 1)
@@ -59,7 +65,7 @@ func connectClose(ctx context.Context, addr string, length time.Duration) (rate,
 	return units / took.Seconds(), units, err
 }
 
-func pingPong(ctx context.Context, addr string, length time.Duration) (rate, units float64, err error) {
+func pingPong(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
 	var done atomic.Int64
 	took, err := workers(50, length, func(until time.Time) error {
 		c, err := net.Dial("tcp", addr)
@@ -85,7 +91,7 @@ func pingPong(ctx context.Context, addr string, length time.Duration) (rate, uni
 }
 
 // bulk reads from one connection as fast as it comes.
-func bulk(ctx context.Context, addr string, length time.Duration) (rate, units float64, err error) {
+func bulk(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
 	var bytes atomic.Int64
 	took, err := workers(1, length, func(until time.Time) error {
 		c, err := net.Dial("tcp", addr)
@@ -112,6 +118,56 @@ func bulk(ctx context.Context, addr string, length time.Duration) (rate, units f
 	return units / took.Seconds(), units, err
 }
 
+// udpRoundTrips waits for each answer before the next question. What is lost is asked again after a while.
+func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
+	var done atomic.Int64
+	took, err := workers(16, length, func(until time.Time) error {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		b := make([]byte, 64)
+		n := int64(0)
+		for time.Now().Before(until) && ctx.Err() == nil {
+			if _, err := c.Write(b); err != nil {
+				return err
+			}
+			_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			if _, err := c.Read(b); err == nil {
+				n++
+			}
+		}
+		done.Add(n)
+		return nil
+	})
+	units = float64(done.Load())
+	return units / took.Seconds(), units, err
+}
+
+// udpOneWay sends as fast as the kernel takes it. What arrives counts.
+func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duration) (rate, units float64, err error) {
+	before := t.arrived.Load()
+	took, err := workers(4, length, func(until time.Time) error {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		b := make([]byte, 1200)
+		for time.Now().Before(until) && ctx.Err() == nil {
+			for range 32 {
+				if _, err := c.Write(b); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	units = float64(t.arrived.Load() - before)
+	return units / took.Seconds(), units, err
+}
+
 // workers runs n copies of work until its time is over and returns the first error.
 func workers(n int, length time.Duration, work func(until time.Time) error) (time.Duration, error) {
 	start := time.Now()
@@ -132,7 +188,7 @@ func workers(n int, length time.Duration, work func(until time.Time) error) (tim
 }
 
 // redisGet runs redis-benchmark, sized by a short run first so that it lasts about as long as asked.
-func redisGet(ctx context.Context, addr string, length time.Duration) (rate, units float64, err error) {
+func redisGet(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
 	const warmup = 10_000
 	if rate, err = redisRun(ctx, addr, warmup); err != nil {
 		return 0, 0, err

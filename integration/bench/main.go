@@ -16,7 +16,7 @@ func main() {
 		length = flag.Duration("for", 3*time.Second, "how long one load runs")
 		out    = flag.String("out", "", "folder for bench.json and bench.svg; empty writes none")
 		ebb    = flag.String("ebb", "", "the ebb binary; empty builds it")
-		only   = flag.String("load", "", "run only this load")
+		only   = flag.String("load", "", "run only the loads whose names begin so, such as UDP")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,7 +38,7 @@ func run(ctx context.Context, rounds int, length time.Duration, out, ebb, only s
 			return err
 		}
 	}
-	t, err := startTargets(ctx, dir)
+	t, err := startTargets(ctx, dir, only)
 	if err != nil {
 		return err
 	}

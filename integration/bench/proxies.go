@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -12,14 +13,15 @@ import (
 type proxy struct {
 	name  string
 	ours  bool
-	start func(ctx context.Context, listen, target string) (*process, error) // nil is no proxy
+	udp   bool                                                                        // it has a column for loads over UDP
+	start func(ctx context.Context, network, listen, target string) (*process, error) // nil is no proxy
 }
 
 // contenders lists the columns. Each proxy is in the setting that suits it: no logs, splice where it can, and both one
 // thread and two, for either may win on two cores.
 func contenders(ebb, dir string) []proxy {
-	haproxy := func(threads int) func(context.Context, string, string) (*process, error) {
-		return func(ctx context.Context, listen, target string) (*process, error) {
+	haproxy := func(threads int) func(context.Context, string, string, string) (*process, error) {
+		return func(ctx context.Context, _, listen, target string) (*process, error) {
 			conf := fmt.Sprintf(`global
   nbthread %d
   maxconn 4000
@@ -37,8 +39,8 @@ listen l
 			return withConfig(ctx, dir, "haproxy", conf, "-db", "-f")
 		}
 	}
-	nginx := func(workers int) func(context.Context, string, string) (*process, error) {
-		return func(ctx context.Context, listen, target string) (*process, error) {
+	nginx := func(workers int) func(context.Context, string, string, string) (*process, error) {
+		return func(ctx context.Context, network, listen, target string) (*process, error) {
 			conf := fmt.Sprintf(`load_module modules/ngx_stream_module.so;
 daemon off;
 worker_processes %d;
@@ -47,35 +49,35 @@ error_log /dev/null;
 events { worker_connections 4000; }
 stream {
   server {
-    listen %s reuseport;
+    listen %s%s reuseport;
     proxy_buffer_size 64k;
     proxy_pass %s;
   }
 }
-`, workers, dir, listen, target)
+`, workers, dir, listen, map[string]string{"udp": " udp"}[network], target)
 			if _, err := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); err == nil {
 				conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + conf[len("load_module modules/ngx_stream_module.so;\n"):]
 			}
 			return withConfig(ctx, dir, "nginx", conf, "-p", dir, "-c")
 		}
 	}
-	ours := func(engine, loops string) func(context.Context, string, string) (*process, error) {
-		return func(ctx context.Context, listen, target string) (*process, error) {
-			return start(ctx, nil, ebb, "run", "--listen", "tcp://"+listen, "--to", target, "--engine", engine, "--loops", loops,
+	ours := func(engine, loops string) func(context.Context, string, string, string) (*process, error) {
+		return func(ctx context.Context, network, listen, target string) (*process, error) {
+			return start(ctx, nil, ebb, "run", "--listen", network+"://"+listen, "--to", target, "--engine", engine, "--loops", loops,
 				"--admin", "off", "--access-log", "off", "--log-level", "error")
 		}
 	}
 	return []proxy{
-		{name: "direct"},
+		{name: "direct", udp: true},
 		{name: "haproxy, 1 thread", start: haproxy(1)},
 		{name: "haproxy, 2 threads", start: haproxy(2)},
-		{name: "nginx, 1 worker", start: nginx(1)},
-		{name: "nginx, 2 workers", start: nginx(2)},
+		{name: "nginx, 1 worker", udp: true, start: nginx(1)},
+		{name: "nginx, 2 workers", udp: true, start: nginx(2)},
 		{name: "ebb, uring, 1 loop", ours: true, start: ours("uring", "1")},
 		{name: "ebb, uring, 2 loops", ours: true, start: ours("uring", "2")},
-		{name: "ebb, epoll, 1 loop", ours: true, start: ours("epoll", "1")},
+		{name: "ebb, epoll, 1 loop", ours: true, udp: true, start: ours("epoll", "1")},
 		{name: "ebb, epoll, 2 loops", ours: true, start: ours("epoll", "2")},
-		{name: "ebb, portable", ours: true, start: ours("portable", "auto")},
+		{name: "ebb, portable", ours: true, udp: true, start: ours("portable", "auto")},
 	}
 }
 
@@ -98,10 +100,10 @@ func sbin(name string) string {
 // measure runs each load once through the proxy, each with a fresh process.
 func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, only string, r *report) error {
 	for i, l := range loads {
-		if only != "" && only != l.name {
+		if !strings.HasPrefix(l.name, only) || l.network == "udp" && !p.udp {
 			continue
 		}
-		s, err := p.sample(ctx, l, l.target(t), length)
+		s, err := p.sample(ctx, t, l, length)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
@@ -110,25 +112,30 @@ func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, on
 	return nil
 }
 
-func (p proxy) sample(ctx context.Context, l load, target string, length time.Duration) (sample, error) {
+func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Duration) (sample, error) {
+	target := l.target(t)
 	if p.start == nil {
-		rate, _, err := l.run(ctx, target, length)
+		rate, _, err := l.run(ctx, t, target, length)
 		return sample{Rate: rate}, err
 	}
 	listen := "127.0.0.1:" + freePort()
-	proc, err := p.start(ctx, listen, target)
+	proc, err := p.start(ctx, l.network, listen, target)
 	if err != nil {
 		return sample{}, err
 	}
 	defer proc.stop()
-	if err := awaitTCP(listen); err != nil {
+	await := awaitTCP
+	if l.network == "udp" {
+		await = t.awaitUDP
+	}
+	if err := await(listen); err != nil {
 		return sample{}, fmt.Errorf("%w: %s", err, proc.stderr.String())
 	}
 	before, err := proc.cpu()
 	if err != nil {
 		return sample{}, err
 	}
-	rate, units, err := l.run(ctx, listen, length)
+	rate, units, err := l.run(ctx, t, listen, length)
 	if err != nil {
 		return sample{}, err
 	}

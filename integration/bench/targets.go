@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // targets are the servers behind the proxies. The two in Go run in this process: their CPU is not the proxies'.
 type targets struct {
 	echo, source, redis string
+	udpEcho, udpSink    string
+	arrived             atomic.Int64 // datagrams at either
 	closers             []func()
 }
 
@@ -20,7 +25,8 @@ func (t *targets) close() {
 	}
 }
 
-func startTargets(ctx context.Context, dir string) (*targets, error) {
+// startTargets starts what the loads need whose names begin with only.
+func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	t := new(targets)
 	var err error
 	if t.echo, err = t.listen(func(c net.Conn) {
@@ -49,6 +55,15 @@ func startTargets(ctx context.Context, dir string) (*targets, error) {
 	}); err != nil {
 		return nil, err
 	}
+	if t.udpEcho, err = t.listenUDP(func(c *net.UDPConn, b []byte, from netip.AddrPort) { _, _ = c.WriteToUDPAddrPort(b, from) }); err != nil {
+		return nil, err
+	}
+	if t.udpSink, err = t.listenUDP(func(*net.UDPConn, []byte, netip.AddrPort) {}); err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(redisLoad, only) {
+		return t, nil
+	}
 	port := freePort()
 	p, err := start(ctx, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
 	if err != nil {
@@ -75,6 +90,44 @@ func (t *targets) listen(serve func(net.Conn)) (string, error) {
 		}
 	}()
 	return ln.Addr().String(), nil
+}
+
+func (t *targets) listenUDP(serve func(c *net.UDPConn, b []byte, from netip.AddrPort)) (string, error) {
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return "", err
+	}
+	t.closers = append(t.closers, func() { _ = c.Close() })
+	go func() {
+		b := make([]byte, 64<<10)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			t.arrived.Add(1)
+			serve(c, b[:n], from)
+		}
+	}()
+	return c.LocalAddr().String(), nil
+}
+
+// awaitUDP returns when a datagram to addr has arrived at a target, which it tries for up to 10 s.
+func (t *targets) awaitUDP(addr string) error {
+	before := t.arrived.Load()
+	for range 1000 {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			return err
+		}
+		_, _ = c.Write([]byte("x")) // an error only tells that it was refused
+		time.Sleep(10 * time.Millisecond)
+		c.Close()
+		if t.arrived.Load() > before {
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing arrives through %s", addr)
 }
 
 func freePort() string {
