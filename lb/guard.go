@@ -14,7 +14,7 @@ import (
 
 // guard lets one of several peers that say they are primary take writes.
 type guard struct {
-	used      netip.AddrPort // the primary now, or last; not valid if those who claim to be it are all stale
+	used      netip.AddrPort // the primary; not valid if there is none, or all who claim to be it are stale
 	newest    claim          // of the latest timeline; none if timelines do not decide
 	several   bool           // as last logged
 	primaries atomic.Int64   // peers that are up and say so
@@ -60,28 +60,28 @@ func holder(claims []claim, before netip.AddrPort) (used netip.AddrPort, newest 
 // claimsLocked lists the peers that new sessions could go to and that are primary, or were when they were last up.
 func (p *livePool) claimsLocked() (claims []claim) {
 	for addr, c := range p.checks {
-		if peer := p.table.Peer(addr); c.primary && peer != nil && p.table.Lists(peer) {
+		if c.primary && p.lists(addr) {
 			claims = append(claims, claim{addr, c.timeline, c.state.Up, c.state.Since})
 		}
 	}
 	return claims
 }
 
+func (p *livePool) lists(addr netip.AddrPort) bool {
+	peer := p.table.Peer(addr)
+	return peer != nil && p.table.Lists(peer)
+}
+
 // guardLocked finds the primary, and says so when several claim to be it.
 func (p *livePool) guardLocked() {
 	g, claims := &p.guard, p.claimsLocked()
-	if len(claims) == 0 {
-		g.newest = claim{}
-	}
 	var up []netip.AddrPort
 	for _, c := range claims {
 		if c.up {
 			up = append(up, c.addr)
 		}
 	}
-	if len(up) > 0 { // else the last one is the first to be believed again
-		g.used, g.newest = holder(claims, g.used)
-	}
+	g.used, g.newest = holder(claims, g.used)
 	g.primaries.Store(int64(len(up)))
 	slices.SortFunc(up, netip.AddrPort.Compare)
 	switch several := len(up) > 1; {

@@ -259,14 +259,46 @@ func TestGuardInBothOrders(t *testing.T) {
 		c := newCourt(t, true)
 		c.say(c.a, primary(0))
 		c.say(c.b, primary(0))
+		held := c.dial() // keeps its peer, and so its check, alive
+		greeting(t, held)
 		c.dns.SetA("db.test", 0, "127.0.0.3")
 		c.awaitListed("127.0.0.3")
 		eventually(t, "its rival's turn", func() bool { return c.p.table.Selectable() == 1 })
 		c.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
 		c.awaitListed("127.0.0.2", "127.0.0.3")
-		if c.p.table.Selectable() != 1 {
-			t.Errorf("%d offered", c.p.table.Selectable())
+		if n := c.p.table.Selectable(); n != 1 { // not even until the newcomer is judged
+			t.Errorf("%d offered", n)
 		}
+		eventually(t, "its word", func() bool { return c.status().Peers[0].Reason == "rival" })
+		c.expect(t, "b", "rival", "ok") // who came back finds its place taken
+		held.Close()
+	})
+	t.Run("the only one leaves", func(t *testing.T) {
+		c := newCourt(t, true)
+		c.say(c.b, replica)
+		c.say(c.a, primary(0))
+		held := c.dial()
+		greeting(t, held)
+		c.dns.SetA("db.test", 0, "127.0.0.3")
+		c.awaitListed("127.0.0.3")
+		eventually(t, "its end", func() bool { return c.status().Peers[0].Reason == "unlisted" })
+		c.p.mu.Lock()
+		if v := c.p.checks[c.a].verdict; v.cause != "" { // that is for on.removed to decide
+			t.Errorf("%+v", v)
+		}
+		c.p.mu.Unlock()
+		c.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
+		eventually(t, "its return", func() bool { return c.p.table.Selectable() == 1 })
+		c.expect(t, "a", "ok", "role")
+		held.Close()
+	})
+	t.Run("a reload forgets nobody", func(t *testing.T) {
+		c := newCourt(t, true)
+		c.say(c.b, primary(4))
+		c.say(c.b, silence)
+		c.reloads(func(conf *config.Config) { conf.Pools[0].Check.Fall++ }, "pool db: changed check.fall")
+		c.say(c.a, primary(3))
+		c.expect(t, "", "stale", "timeout")
 	})
 	t.Run("unguarded", func(t *testing.T) {
 		c := newCourt(t, false)
@@ -274,6 +306,29 @@ func TestGuardInBothOrders(t *testing.T) {
 		c.say(c.b, primary(4))
 		c.expect(t, "ab", "ok", "ok")
 	})
+}
+
+// At the start clients wait for the checks that find the primary, and for no more of them than it takes.
+func TestUnasked(t *testing.T) {
+	c := newCourt(t, true)
+	for _, step := range []struct {
+		say  func()
+		want int
+	}{
+		{func() {}, 2},
+		{func() { c.say(c.a, replica) }, 1},
+		{func() { c.say(c.b, silence) }, 0},
+		{func() { c.say(c.b, primary(1)) }, 0},
+	} {
+		step.say()
+		if n := c.p.unasked(); n != step.want {
+			t.Errorf("%d peers are unasked, want %d", n, step.want)
+		}
+	}
+	c = newCourt(t, true)
+	if c.say(c.b, primary(1)); c.p.unasked() != 0 {
+		t.Error("there is a primary, and clients wait")
+	}
 }
 
 // Each change is said once, and the fate of sessions follows.

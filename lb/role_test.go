@@ -209,3 +209,19 @@ func TestReloadWantsAnotherRole(t *testing.T) {
 	c.Close()
 	r.closed()
 }
+
+// Clients that wait for a primary get it as soon as there is one.
+func TestHeldClientsGetTheNewPrimary(t *testing.T) {
+	r, roles, addrs := withRoles(t, nil)
+	r.pool().WhenNone = "hold"
+	roles.say("127.0.0.2", "replica 0")
+	roles.say("127.0.0.3", "replica 0")
+	r.start()
+	c := r.park(1)
+	roles.say("127.0.0.3", "primary")
+	if who := greeting(t, c).String(); who != addrs[1] {
+		t.Errorf("served by %s, the replica", who)
+	}
+	c.Close()
+	r.closed()
+}

@@ -136,7 +136,7 @@ func (p *livePool) sampleCheck(emit admin.Emit, addr netip.AddrPort) {
 	if lag, known := lagOf(&c, last); known {
 		emit(admin.PeerLag, lag.Seconds(), p.name, addr.String())
 	}
-	if c.verdict.health == pool.HealthUnfit && c.state.Known {
+	if c.verdict.health == pool.HealthUnfit && c.verdict.cause != "" {
 		emit(admin.PeerUnwanted, 1, p.name, addr.String(), c.verdict.reason)
 	}
 }

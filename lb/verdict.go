@@ -22,8 +22,8 @@ const (
 // verdict is what a pool makes of the last word of a peer's check.
 type verdict struct {
 	health pool.Health
-	cause  string // dead, roleLost or degraded; "" if it is none: it gets new sessions, or the check has not spoken
-	reason string // one word: that of the check, or unasked, role, rival, stale, lag, drain
+	cause  string // dead, roleLost or degraded; "" if it is none: it gets new sessions, or is no member, or the check has not spoken
+	reason string // one word: that of the check, or unasked, unlisted, role, rival, stale, lag, drain
 	detail string // for people
 }
 
@@ -125,7 +125,10 @@ func (p *livePool) judgeLocked(addr netip.AddrPort) (lost bool) {
 			continue
 		}
 		v := judge(conf, c.state)
-		if v.health == pool.HealthUp && guards(conf) && addr != p.guard.used {
+		switch up := v.health == pool.HealthUp && guards(conf); {
+		case up && !p.lists(addr): // it has no claim, and none when it comes back before that has been judged
+			v = verdict{health: pool.HealthUnfit, reason: "unlisted"}
+		case up && addr != p.guard.used:
 			v = p.guard.outdone(c.timeline)
 		}
 		if c.verdict.differs(v) {
@@ -164,6 +167,7 @@ func (p *livePool) tellVerdict(n ruling, s check.State) {
 	}
 	attrs = append(attrs, "latency", s.Last.Latency)
 	switch {
+	case n.now.reason == "unlisted": // the epoch has said so
 	case n.now.health == pool.HealthUp:
 		p.log.Info("peer up", attrs...)
 	case n.now.health == pool.HealthDown:
