@@ -22,8 +22,9 @@ type queue struct {
 	held atomic.Bool  // by an operator
 
 	mu     sync.Mutex
-	list   list.List // of *ticket
-	count  [2]int    // by reason
+	list   list.List   // of *ticket
+	again  *time.Timer // when connect_rate lets the next one go; nil: nobody waits for that
+	count  [2]int      // by reason
 	closed bool
 }
 
@@ -62,8 +63,11 @@ func (q *queue) reasonToWait() (reason, bool) {
 // reason says why there is no peer, and whether clients wait for that.
 func (q *queue) reason() (reason, bool) {
 	c := q.pool.conf()
-	if q.pool.table.Selectable() == 0 {
+	switch {
+	case q.pool.table.Selectable() == 0:
 		return isHeld, c.WhenNone == "hold"
+	case c.Queue == 0 && c.ConnectRate+c.MaxConnecting > 0 && q.n.Load() > 0:
+		return isHeld, true // those that were held go one by one, and nobody before them
 	}
 	return isFull, c.Queue > 0
 }
@@ -128,9 +132,24 @@ func (q *queue) serve() {
 			k.served = true
 			q.callLocked(k)
 		} else if len(t.tried) == 0 {
+			q.paceLocked()
 			return
 		}
 	}
+}
+
+// paceLocked looks again when connect_rate may let somebody go.
+func (q *queue) paceLocked() {
+	rate := q.pool.conf().ConnectRate
+	if rate == 0 || q.again != nil || q.closed {
+		return
+	}
+	q.again = time.AfterFunc(max(time.Second/time.Duration(rate), time.Millisecond), func() {
+		q.mu.Lock()
+		q.again = nil
+		q.mu.Unlock()
+		q.serve()
+	})
 }
 
 // callLocked ends the waiting of a client and tells its session, which then asks for what came of it.
@@ -193,6 +212,9 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	if q.again != nil {
+		q.again.Stop()
+	}
 	for q.list.Len() > 0 {
 		k := q.list.Front().Value.(*ticket)
 		k.end = end.NoPeer

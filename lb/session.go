@@ -260,6 +260,7 @@ func (s *tcpSession) Connected() bool {
 	}
 	s.reached()
 	s.lease.Connected(s.connect) // not with UDP, where nobody has accepted anything yet
+	p.queue.serve()              // who waits for max_connecting
 	p.connect.Observe(s.connect.Seconds())
 	return true
 }

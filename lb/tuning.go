@@ -9,7 +9,7 @@ import (
 
 // tuning is what a config says of a table that may change while it lives.
 func tuning(c *config.Pool) pool.Tuning {
-	t := pool.Tuning{MinUp: c.MinUp, Failback: c.Failback, SlowStart: c.SlowStart}
+	t := pool.Tuning{MinUp: c.MinUp, Failback: c.Failback, SlowStart: c.SlowStart, MaxConnecting: c.MaxConnecting, ConnectRate: c.ConnectRate}
 	if c.Failback == config.NeverFailback {
 		t.Failback = pool.NeverFailback
 	}

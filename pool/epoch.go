@@ -17,18 +17,21 @@ type epoch struct {
 	members []Member
 	peers   []*Peer // by member
 
-	tier       int         // the tier that serves
-	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
-	parts      int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
-	heaviest   int64       // the largest weight among them
-	unproven   bool        // one of them is
-	patience   int64       // how long a slot goes by what it last saw of the others, in nanoseconds
-	sequence   []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
-	seeds      []uint64    // hash: of the addresses in sequence
-	weights    int         // hash: how many different ones there are
-	sum        int64       // hash: of the weights
-	places     []uint32    // hash: the candidates' places in a table, where there are many candidates
-	lots       []lot       // random
+	tier          int         // the tier that serves
+	candidates    []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
+	parts         int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
+	limited       bool        // MaxConns, or a gate
+	maxConnecting int64       // Tuning
+	interval      int64       // between leases of one peer, in nanoseconds; 0: as they come
+	heaviest      int64       // the largest weight among them
+	unproven      bool        // one of them is
+	patience      int64       // how long a slot goes by what it last saw of the others, in nanoseconds
+	sequence      []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
+	seeds         []uint64    // hash: of the addresses in sequence
+	weights       int         // hash: how many different ones there are
+	sum           int64       // hash: of the weights
+	places        []uint32    // hash: the candidates' places in a table, where there are many candidates
+	lots          []lot       // random
 
 	retired atomic.Bool
 	refs    []refs // by slot
@@ -71,6 +74,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	}
 	e.tier = t.choose(fits)
 	e.gather(steps)
+	e.limit(t)
 	n := len(e.candidates)
 	for slot := range e.refs {
 		e.refs[slot].from = uint32(e.id) + uint32(slot*n/len(e.refs))

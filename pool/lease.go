@@ -44,8 +44,11 @@ type Lease struct {
 	_     noCopy
 	epoch *epoch
 	peer  *Peer
-	slot  int
+	slot  int // and settled, when it is connected
 }
+
+// settled is a bit above every slot.
+const settled = 1 << 30
 
 type noCopy struct{}
 
@@ -86,6 +89,10 @@ func (l *Lease) Connected(took time.Duration) {
 	if t := l.epoch.table; t.opts.Policy == LeastTime {
 		l.peer.pace.took(took, t.clock(new(Request)))
 	}
+	if l.slot&settled == 0 {
+		l.slot |= settled
+		l.epoch.connected(l.peer)
+	}
 	if l.peer.failures.Load() != 0 {
 		l.peer.failures.Store(0)
 	}
@@ -96,7 +103,10 @@ func (l *Lease) Release(o Outcome) {
 	if l.peer == nil {
 		panic("pool: lease released twice")
 	}
-	e, p := l.epoch, l.peer
+	e, p, slot := l.epoch, l.peer, l.slot&^settled
+	if l.slot == slot {
+		e.connected(p)
+	}
 	l.epoch, l.peer = nil, nil
 	opts := &e.table.opts
 	switch o {
@@ -104,16 +114,16 @@ func (l *Lease) Release(o Outcome) {
 		p.served(e.table)
 	case OutcomeConnectFailed, OutcomeConnectTimeout:
 		if int(p.failures.Add(1)) >= opts.Ejection.Fails {
-			e.table.eject(p, l.slot)
+			e.table.eject(p, slot)
 		}
 	case OutcomeResetEarly:
 		if int(p.resets.Add(1)) >= opts.Ejection.Fails {
-			e.table.eject(p, l.slot)
+			e.table.eject(p, slot)
 		}
 	case OutcomeNeutral:
 	}
-	p.tally(l.slot).give()
-	e.leave(l.slot)
+	p.tally(slot).give()
+	e.leave(slot)
 }
 
 // eject passes a peer over for a while, and says so.

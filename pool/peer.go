@@ -45,7 +45,8 @@ type Peer struct {
 	seed     uint64 // of its address, for hash
 	listings int    // epochs that list it and are not freed; guarded by Table.mu; the last of 128 bytes, a pair of cache lines
 	warmup
-	_ [104]byte // up to the next pair
+	gate
+	_ [88]byte // up to the next pair
 }
 
 func newPeer(addr netip.AddrPort, tallies int, h Health) *Peer {

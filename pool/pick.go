@@ -51,7 +51,7 @@ func (e *epoch) excluded(c *candidate, r *asking) bool {
 
 // plain says that every candidate is good, so that none needs to be asked.
 func (e *epoch) plain(r *asking) bool {
-	if len(r.Exclude) > 0 || e.unproven || e.table.opts.MaxConns != 0 {
+	if len(r.Exclude) > 0 || e.unproven || e.limited {
 		return false
 	}
 	until := e.table.ejections.Load()
@@ -61,8 +61,11 @@ func (e *epoch) plain(r *asking) bool {
 // take begins a lease on a candidate, unless it is at its limit. Who only asks gets none.
 func (e *epoch) take(c *candidate, r *asking) bool {
 	t := &c.tallies[r.tally]
-	if r.dry {
-		return !t.full(c.limit)
+	switch {
+	case r.dry:
+		return !t.full(c.limit) && e.shut(c, r) == StandingGood
+	case e.gated():
+		return e.takeGated(c, r)
 	}
 	return t.take(c.limit)
 }

@@ -5,13 +5,15 @@ type Standing uint8
 
 // The standings. A pick takes the lowest that it finds among the first four, and never one of the others.
 const (
-	StandingGood     Standing = iota
-	StandingCrowded           // it is above the bound of hash
-	StandingUnproven          // its check has not passed yet
-	StandingEjected           // sessions have failed on it in a row
-	StandingFull              // it is at MaxConns
-	StandingTried             // the session has tried it
-	StandingStandby           // another tier serves
+	StandingGood       Standing = iota
+	StandingCrowded             // it is above the bound of hash
+	StandingUnproven            // its check has not passed yet
+	StandingEjected             // sessions have failed on it in a row
+	StandingFull                // it is at MaxConns
+	StandingConnecting          // at MaxConnecting
+	StandingPaced               // at ConnectRate
+	StandingTried               // the session has tried it
+	StandingStandby             // another tier serves
 	StandingWeightless
 	StandingDown  // its check fails
 	StandingUnfit // its check passes, and it is not what the pool wants
@@ -26,6 +28,8 @@ var standingWords = [...][2]string{
 	StandingUnproven:   {"unproven", "its check has not passed yet: picked only if no better one is there"},
 	StandingEjected:    {"ejected", "sessions have failed on it in a row: picked only if no better one is there"},
 	StandingFull:       {"full", "it is at max_conns"},
+	StandingConnecting: {"connecting", "it is at max_connecting"},
+	StandingPaced:      {"paced", "it is at connect_rate"},
 	StandingTried:      {"tried", "the session has tried it"},
 	StandingStandby:    {"standby", "another tier serves"},
 	StandingWeightless: {"weightless", "its weight is 0"},
@@ -49,6 +53,8 @@ func (e *epoch) standing(c *candidate, r *asking) Standing {
 		return StandingTried
 	case c.tallies[r.tally].full(c.limit):
 		return StandingFull
+	case e.gated() && e.shut(c, r) != StandingGood:
+		return e.shut(c, r)
 	case c.peer.ejected(e.table, r.Request):
 		return StandingEjected
 	case !c.proven:

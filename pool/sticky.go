@@ -28,7 +28,7 @@ func (e *epoch) held(r *asking) *candidate {
 		if r.dry || next.peer == old || e.table.holds.CompareAndSwap(old, next.peer) {
 			return next
 		}
-		next.tallies[r.tally].give() // another session has moved on before this one: it goes where that went
+		e.untake(next, r) // another session has moved on before this one: it goes where that went
 	}
 }
 

@@ -10,6 +10,9 @@ type Tuning struct {
 	MinUp     int           // how many peers that may be picked a tier needs to serve; 0 is 1
 	Failback  time.Duration // how long a lower tier must be fit before it serves again; 0: at once; NeverFailback
 	SlowStart time.Duration // how long a peer that has come back takes to get its whole weight and MaxConns; 0: none
+
+	MaxConnecting int // leases of a peer that may connect at a time; 0 is no limit
+	ConnectRate   int // leases of a peer that may begin per second; 0 is no limit
 }
 
 // NeverFailback leaves service with the tier that has it, as long as that is fit.

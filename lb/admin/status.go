@@ -70,7 +70,7 @@ type Peer struct {
 	Sources      []string   `json:"sources"` // the backends that name it; none while it drains
 	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
 
-	Standing string             `json:"standing"` // at a pick: good, crowded, unproven, ejected, full, tried, standby, weightless, down, unwanted, drain, maint, unlisted
+	Standing string             `json:"standing"` // at a pick: good, crowded, unproven, ejected, full, connecting, paced, tried, standby, weightless, down, unwanted, drain, maint, unlisted
 	Why      string             `json:"why"`      // the same as a sentence
 	Figures  map[string]float64 `json:"figures,omitempty"`
 }

@@ -52,6 +52,8 @@ func defaults() Config {
 			FirstByteTimeout: 0,
 			ProxyOut:         "off",
 			MaxConns:         0,
+			MaxConnecting:    0,
+			ConnectRate:      0,
 			Queue:            0,
 			QueueTimeout:     10 * time.Second,
 			WhenNone:         "refuse",

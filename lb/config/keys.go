@@ -93,6 +93,8 @@ var poolKeys = []key[Pool]{
 	{name: "first_byte_timeout", read: func(p *Pool, v value) { v.duration(&p.FirstByteTimeout, time.Millisecond, "off") }},
 	{name: "proxy_out", read: func(p *Pool, v value) { v.word(&p.ProxyOut, "off v1 v2", "") }},
 	{name: "max_conns", read: func(p *Pool, v value) { v.int(&p.MaxConns, 1, maxConns, "off") }},
+	{name: "max_connecting", read: func(p *Pool, v value) { v.int(&p.MaxConnecting, 1, maxConns, "off") }},
+	{name: "connect_rate", read: func(p *Pool, v value) { v.int(&p.ConnectRate, 1, maxConns, "off") }},
 	{name: "queue", read: func(p *Pool, v value) { v.int(&p.Queue, 1, maxConns, "off") }},
 	{name: "queue_timeout", read: func(p *Pool, v value) { v.duration(&p.QueueTimeout, time.Millisecond, "") }},
 	{name: "when_none", read: func(p *Pool, v value) { v.word(&p.WhenNone, "refuse hold", "") }},
@@ -107,8 +109,6 @@ var poolKeys = []key[Pool]{
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
 	{name: "check", read: readCheck},
-	{name: "connect_rate"},
-	{name: "max_connecting"},
 }
 
 const onWords = "keep drain quiet close"

@@ -70,6 +70,15 @@ func TestProblems(t *testing.T) {
 			`f:10: pool.p.bounded: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 			`f:11: pool.p.hash_key: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 		}},
+		{"a queue where nobody waits", whole + "[pool.p]\nqueue = 5\n", []string{`f:10: pool.p.queue: found a queue without max_conns, max_connecting or connect_rate, expected one of them: nobody waits where there is no limit`}},
+		{"a queue before a gate", whole + "[pool.p]\nqueue = 5\nconnect_rate = 10\n", nil},
+		{"a rate of nothing", whole + "[pool.p]\nconnect_rate = 0\nmax_connecting = 0\n", []string{
+			`f:10: pool.p.connect_rate: found 0, expected a whole number from 1 to 10000000, or "off"`,
+			`f:11: pool.p.max_connecting: found 0, expected a whole number from 1 to 10000000, or "off"`,
+		}},
+		{"connects of datagrams", strings.Replace(whole, "tcp:", "udp:", 1) + "[pool.p]\nmax_connecting = 5\n", []string{
+			`f:10: pool.p.max_connecting: found 5, but listener "a" is UDP, expected TCP only: nobody accepts a datagram`,
+		}},
 		{"failback with a typo", whole + "[pool.p]\nfailback = \"after 5m\"\n", []string{`f:10: pool.p.failback: found "after 5m", expected "immediate", "never", or "after=" with a duration, such as "after=5m"`}},
 		{"failback after nothing", whole + "[pool.p]\nfailback = \"after=5\"\n", []string{`f:10: pool.p.failback: found "5", expected a duration with its unit (ms, s, m, h), such as "30s"`}},
 		{"failback after no time", whole + "[pool.p]\nfailback = \"after=0s\"\n", []string{`f:10: pool.p.failback: found "0s", expected a duration from 1ms to 8760h`}},

@@ -4,7 +4,7 @@ import "slices"
 
 func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
-	v.src.waiting, v.src.proxied = make(map[string]value), make(map[string]value)
+	v.src.waiting, v.src.proxied, v.src.connecting = make(map[string]value), make(map[string]value), make(map[string]value)
 	for _, name := range names {
 		p := defaults().Pools[0]
 		p.Backends, p.Check = nil, nil
@@ -17,6 +17,9 @@ func readPools(c *Config, v value) {
 			v.src.proxied[p.Name] = entries[name].written("proxy_out")
 		}
 		checkHash(entries[name], p)
+		if p.MaxConnecting > 0 {
+			v.src.connecting[p.Name] = entries[name].written("max_connecting")
+		}
 		c.Pools = append(c.Pools, p)
 	}
 }
@@ -46,8 +49,8 @@ func checkHash(v value, p Pool) {
 // checkWaiting refuses a queue that nobody would ever be in, and notes pools whose clients may wait.
 func checkWaiting(v value, p Pool) {
 	queue := v.written("queue")
-	if p.Queue > 0 && p.MaxConns == 0 && v.sound("queue", "max_conns") {
-		queue.fail("found a queue without max_conns, expected both: nobody waits where there is no limit")
+	if p.Queue > 0 && p.MaxConns+p.MaxConnecting+p.ConnectRate == 0 && v.sound("queue", "max_conns", "max_connecting", "connect_rate") {
+		queue.fail("found a queue without max_conns, max_connecting or connect_rate, expected one of them: nobody waits where there is no limit")
 	}
 	if p.Queue > 0 || p.WhenNone == "hold" {
 		v.src.waiting[p.Name] = queue
@@ -66,6 +69,9 @@ func (s *source) checkPoolsUDP(c *Config) {
 		}
 		if v, waits := s.waiting[l.Pool]; waits {
 			v.fail("found %s, but listener %q is UDP, expected TCP only: a datagram cannot wait", v.found(), l.Name)
+		}
+		if v, connecting := s.connecting[l.Pool]; connecting {
+			v.fail("found %s, but listener %q is UDP, expected TCP only: nobody accepts a datagram", v.found(), l.Name)
 		}
 		if v, proxied := s.proxied[l.Pool]; proxied {
 			v.fail("found %s, but listener %q is UDP, expected TCP only: there is no header for datagrams in this version", v.found(), l.Name)
