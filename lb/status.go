@@ -143,6 +143,10 @@ func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
 		seconds := lag.Seconds()
 		st.Lag = &seconds
 	}
+	if ok {
+		took := last.Latency.Seconds()
+		st.Latency = &took
+	}
 	if !c.since.IsZero() {
 		since := c.since.UTC()
 		st.Since = &since

@@ -16,6 +16,7 @@
 //	A3  Connections, headers, times and scrapes are bounded: a client of this API never costs the data path more than that.
 //	A4  A scrape never gives two values to one series.
 //	A5  What other hosts reach answers only who has a token, but for two words: that it lives, and that it is ready.
+//	A6  The page at / makes no elements of text and runs no code but its own, whatever names and peers say.
 //
 // Durations are numbers of seconds and times are RFC 3339, in the document and in the metrics' names.
 //

@@ -75,6 +75,7 @@ func handler(s Source, metrics *prometheus.Registry, events *streams, g *gate) h
 	for path, list := range byPath {
 		mux.HandleFunc(path, oneOf(list))
 	}
+	addDashboard(mux, g)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		document(w, http.StatusNotFound, problem{Error: "no such path: " + r.URL.Path, Paths: paths})
 	})

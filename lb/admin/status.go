@@ -67,7 +67,8 @@ type Peer struct {
 	AdminWeight  *int       `json:"admin_weight,omitempty"` // that weight is, if an operator has set it
 	Active       int64      `json:"active"`
 	Total        uint64     `json:"total"`
-	Sources      []string   `json:"sources"` // the backends that name it; none while it drains
+	Latency      *float64   `json:"latency,omitempty"` // seconds that its last probe took, if it has a check
+	Sources      []string   `json:"sources"`           // the backends that name it; none while it drains
 	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
 
 	Standing string             `json:"standing"` // at a pick: good, crowded, unproven, ejected, full, connecting, paced, tried, standby, weightless, down, unwanted, drain, maint, unlisted
