@@ -277,7 +277,7 @@ func (e *epoll) step(s Socket, r *record) {
 			e.add(r, Received, -int32(errno), noBuffer)
 		}
 	}
-	if r.state&wantReady != 0 && r.ready&(readable|hungUp) != 0 {
+	if r.state&wantReady != 0 && r.ready&readable != 0 {
 		r.state &^= wantReady
 		e.add(r, Ready, 0, noBuffer)
 	}

@@ -133,6 +133,23 @@ func TestPP5PP9ClientsWithoutAHeader(t *testing.T) {
 	}
 }
 
+// TestKillBeforeTheHeaderIsAwaited cuts a session that nothing carries yet.
+func TestKillBeforeTheHeaderIsAwaited(t *testing.T) {
+	eachEngine(t, func(t *testing.T, c carrier) {
+		front := listen(t)
+		dialTo(t, front)
+		d := &director{done: make(chan end.Word, 1)}
+		s := &Session{Options: Options{HeaderTimeout: time.Hour}}
+		c.serve(t, front, func() (*Session, Director) {
+			s.Kill(end.Shutdown)
+			return s, d
+		})
+		if w := <-d.done; w != end.Shutdown { // hangs if the cut was lost
+			t.Fatalf("end = %v", w)
+		}
+	})
+}
+
 func TestAHeaderMayBeRefused(t *testing.T) {
 	eachEngine(t, func(t *testing.T, c carrier) {
 		front, back := listen(t), listen(t)
