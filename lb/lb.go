@@ -72,6 +72,7 @@ type Server struct {
 
 	generation  atomic.Pointer[generation] // read it by running
 	changing    sync.Mutex                 // who puts another in its place
+	saving      sync.Mutex                 // who writes what operators have said
 	reloads     reloads
 	leavers     sync.WaitGroup // what a reload has let go
 	resolverIDs atomic.Uint64

@@ -28,6 +28,9 @@ func (s *Server) OrderPeer(name, peer string, o admin.Order) (admin.PeerReply, e
 	if err != nil {
 		return admin.PeerReply{}, err
 	}
+	if changed {
+		s.saveState()
+	}
 	st := p.status()
 	reply := admin.PeerReply{Pool: st.Name, Epoch: st.Epoch, Changed: changed, Peer: admin.Peer{Addr: addr.String(), State: "absent", Sources: []string{}}}
 	for _, known := range st.Peers {
@@ -58,6 +61,7 @@ func (s *Server) HoldPool(name string, on bool) (admin.HoldReply, error) {
 			text = "pool held"
 		}
 		p.log.Info(text, "reason", "admin", "waiting", waiting)
+		s.saveState()
 	}
 	return admin.HoldReply{Pool: name, Held: on, Changed: changed, Waiting: p.queue.n.Load()}, nil
 }
@@ -82,11 +86,13 @@ func (p *livePool) unknownPeer(peer string) error {
 	return u
 }
 
+var adminWords = map[string]pool.Admin{"drain": pool.AdminDrain, "maint": pool.AdminMaint, "ready": pool.AdminReady}
+
 // order changes what was said of a peer and lets follow what follows.
 func (p *livePool) order(addr netip.AddrPort, o admin.Order) (changed bool, err error) {
 	p.mu.Lock() // over all: whoever finds what was said also finds what follows
 	var c pool.Change
-	state := map[string]pool.Admin{"drain": pool.AdminDrain, "maint": pool.AdminMaint, "ready": pool.AdminReady}[o.Word]
+	state := adminWords[o.Word]
 	if o.Word == "weight" {
 		c, err = p.table.SetWeight(addr, o.Weight)
 	} else {

@@ -21,6 +21,9 @@ func plan(old, now *config.Config) (lines []string) {
 	if old.ShutdownDelay != now.ShutdownDelay {
 		lines = append(lines, "shutdown_delay: changed")
 	}
+	if old.StateFile != now.StateFile {
+		lines = append(lines, "state_file: changed")
+	}
 	if old.ShutdownTimeout != now.ShutdownTimeout {
 		lines = append(lines, "shutdown_timeout: changed")
 	}

@@ -160,5 +160,6 @@ func (s *Server) adopt(conf *config.Config) ([]string, error) {
 		return nil, err
 	}
 	t.commit()
+	s.saveState()
 	return changes, nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
-	"github.com/ebb-lb/ebb/pool"
 )
 
 // startupWait bounds how long clients wait in the listen queue for the first answers; then they are told the truth.
@@ -27,9 +26,10 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 		g.resolvers[r.Name] = r.Name
 	}
 	defer s.generation.Store(g) // on an error, too: abandon ends what there is
+	kept := s.loadState(conf.StateFile)
 	byName := make(map[string]*livePool)
 	for _, c := range conf.Pools {
-		p, err := s.newPool(c, nil)
+		p, err := s.newPool(c, nil, kept[c.Name])
 		if err != nil {
 			return err
 		}
@@ -81,21 +81,22 @@ func access(c config.Admin) admin.Access {
 }
 
 // newPool makes a pool that knows no peer yet. What operators have said of the addresses of its predecessor, if it has one,
-// holds for it too.
-func (s *Server) newPool(c config.Pool, before *livePool) (*livePool, error) {
-	var said []pool.Override
+// holds for it too, and what was kept of another run.
+func (s *Server) newPool(c config.Pool, before *livePool, kept poolState) (*livePool, error) {
 	tier := 0
 	if before != nil {
-		said = before.table.Overrides()
+		kept = before.said()
 		tier, _ = before.table.Serving()
+	}
+	said, err := kept.overrides()
+	if err != nil { // loadState has looked
+		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
 	p, err := newLivePool(c, said, tier, s.slots, s.reclaimer, s.hub, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
-	if before != nil {
-		p.queue.held.Store(before.queue.held.Load())
-	}
+	p.queue.held.Store(kept.Held)
 	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
 	p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
 	p.on = func(addr netip.AddrPort) []live { return s.on(p, addr) }
@@ -116,6 +117,7 @@ func (s *Server) newListener(c *settings, at *port, p *livePool, bound *limit) *
 func (s *Server) serve(ctx context.Context) {
 	g := s.running()
 	s.tellBudget(g.conf)
+	s.saveState() // a file that cannot be written is better known now
 	if g.admin != nil {
 		go g.admin.Serve()
 	}

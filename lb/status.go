@@ -79,7 +79,7 @@ func (p *livePool) describe(table pool.Status) admin.Pool {
 	st := admin.Pool{
 		Name: table.Name, Balance: p.conf().Balance, Epoch: table.Epoch, Selectable: selectable, Tier: tier,
 		EpochsPublished: published, EpochsReclaimed: reclaimed,
-		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)), Overrides: []admin.Override{},
+		Epochs: make([]admin.Epoch, len(table.Epochs)), Peers: make([]admin.Peer, len(table.Peers)), Overrides: p.said().Peers,
 		Held: p.queue.held.Load(), Waiting: p.queue.n.Load(),
 	}
 	for i, e := range table.Epochs {
@@ -88,13 +88,6 @@ func (p *livePool) describe(table pool.Status) admin.Pool {
 	for i, peer := range table.Peers {
 		st.Peers[i] = peerStatus(peer)
 		p.describeCheck(&st.Peers[i], peer.Addr)
-	}
-	for _, o := range p.table.Overrides() {
-		said := admin.Override{Addr: o.Addr.String(), Admin: o.Admin.String()}
-		if o.Weight != pool.NoWeight {
-			said.Weight = &o.Weight
-		}
-		st.Overrides = append(st.Overrides, said)
 	}
 	return st
 }

@@ -103,7 +103,7 @@ func (t *transition) pools() error {
 			t.next.pools = append(t.next.pools, p)
 			continue
 		}
-		made, err := t.s.newPool(c, p)
+		made, err := t.s.newPool(c, p, poolState{})
 		if err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ var operations = map[string]operation{
 	"POST /v1/pools/{pool}/peers/{peer}/drain":  {about: "Give a peer no new sessions", body: struct{}{}, reply: PeerReply{}},
 	"POST /v1/pools/{pool}/peers/{peer}/ready":  {about: "Put a peer back", body: struct{}{}, reply: PeerReply{}},
 	"POST /v1/pools/{pool}/peers/{peer}/maint":  {about: "Take a peer out for maintenance", body: struct{}{}, reply: PeerReply{}},
-	"POST /v1/pools/{pool}/peers/{peer}/weight": {about: "Give a peer another weight: 0 to 65535, or \"default\"", body: WeightRequest{}, reply: PeerReply{}},
+	"POST /v1/pools/{pool}/peers/{peer}/weight": {about: "Give a peer another weight: 0 to 65535, or null for that of the config or DNS", body: WeightRequest{}, reply: PeerReply{}},
 	"POST /v1/pools/{pool}/hold":                {about: "Let the new clients of a pool wait", body: struct{}{}, reply: HoldReply{}},
 	"POST /v1/pools/{pool}/release":             {about: "Let the waiting clients of a pool go", body: struct{}{}, reply: HoldReply{}},
 	"GET /v1/listeners/{listener}/explain":      {about: "Where a new client would go, and why", query: "source: ADDRESS or ADDRESS:PORT of the client", reply: Explanation{}},

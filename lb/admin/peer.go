@@ -21,8 +21,8 @@ type Order struct {
 // NoWeight takes an admin weight back.
 const NoWeight = -1
 
-// maxWeight is the largest weight of a peer.
-const maxWeight = 65535
+// MaxWeight is the largest weight of a peer.
+const MaxWeight = 65535
 
 // PeerReply is the document of an order: the peer as it is now.
 type PeerReply struct {
@@ -96,7 +96,7 @@ func readWeight(raw json.RawMessage) (int, error) {
 	switch {
 	case len(raw) == 0:
 		return 0, errors.New("missing, expected a whole number from 0 to 65535, or null for that of the config or DNS")
-	case err != nil || n < 0 || n > maxWeight:
+	case err != nil || n < 0 || n > MaxWeight:
 		return 0, fmt.Errorf("found %s, expected a whole number from 0 to 65535, or null for that of the config or DNS", raw)
 	}
 	return n, nil
@@ -108,7 +108,7 @@ func ParseWeight(text string) (int, error) {
 		return NoWeight, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > maxWeight || strings.HasPrefix(text, "+") {
+	if err != nil || n < 0 || n > MaxWeight || strings.HasPrefix(text, "+") {
 		return 0, fmt.Errorf("found %q, expected a whole number from 0 to 65535, or \"default\"", text)
 	}
 	return n, nil

@@ -13,6 +13,7 @@ type Config struct {
 	Relay           Relay
 	ShutdownDelay   time.Duration // between "not ready" and the end of accepting
 	ShutdownTimeout time.Duration // for sessions to end by themselves
+	StateFile       string        // keeps what operators say over restarts; "" is none
 	Resolvers       []Resolver    // sorted by name
 	Listeners       []Listener    // in the order of the file
 	Pools           []Pool        // sorted by name

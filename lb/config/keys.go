@@ -25,7 +25,7 @@ var topKeys = []key[Config]{
 	{name: "resolver", read: readResolvers},
 	{name: "listener", read: readListeners},
 	{name: "pool", read: readPools},
-	{name: "state_file"},
+	{name: "state_file", read: func(c *Config, v value) { v.file(&c.StateFile, "off") }},
 }
 
 var logKeys = []key[Log]{
