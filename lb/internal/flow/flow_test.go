@@ -404,23 +404,28 @@ func TestEitherDirectionKeepsAFlow(t *testing.T) {
 	for _, direction := range []string{"client to peer", "peer to client"} {
 		t.Run(direction, func(t *testing.T) {
 			t.Parallel()
-			peer, c := bind(t, localhost), bind(t, localhost)
-			r := newRig(t, localhost, idle, peer.addr)
-			c.send(r.addr, []byte("x"))
-			from := peer.recv([]byte("x"))
-			tick := time.NewTicker(idle / 10)
-			defer tick.Stop()
-			for begin := time.Now(); time.Since(begin) < 2*idle; <-tick.C {
-				if direction == "client to peer" {
-					c.send(r.addr, []byte("x"))
-					peer.recv([]byte("x"))
-				} else {
-					peer.send(from, []byte("y"))
-					c.recv([]byte("y"))
+			stalled := true // the machine stood still for so long that a flow may rightly end: nothing is shown, and it goes again
+			for stalled {
+				stalled = false
+				peer, c := bind(t, localhost), bind(t, localhost)
+				r := newRig(t, localhost, idle, peer.addr)
+				c.send(r.addr, []byte("x"))
+				from := peer.recv([]byte("x"))
+				begin := time.Now()
+				for last := begin; !stalled && last.Sub(begin) < 2*idle; last = time.Now() {
+					if direction == "client to peer" {
+						c.send(r.addr, []byte("x"))
+						peer.recv([]byte("x"))
+					} else {
+						peer.send(from, []byte("y"))
+						c.recv([]byte("y"))
+					}
+					time.Sleep(idle / 10)
+					stalled = time.Since(last) > idle/2
 				}
-			}
-			if n := len(r.opened()); n != 1 {
-				t.Errorf("%d flows: one ended though it was not idle", n)
+				if n := len(r.opened()); n != 1 && !stalled {
+					t.Errorf("%d flows: one ended though it was not idle", n)
+				}
 			}
 		})
 	}
