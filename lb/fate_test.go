@@ -94,6 +94,14 @@ func TestEveryCauseHolds(t *testing.T) {
 	old := netip.MustParseAddrPort(r.status().Peers[0].Addr)
 	eventually(t, "its fate", func() bool { return r.fate("127.0.0.2") != nil })
 	first := r.fate("127.0.0.2")
+	r.next.Store(withPool(r.conf, func(p *config.Pool) { p.DrainTimeout = 2 * time.Hour }))
+	if _, err := r.server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.fate("127.0.0.2"); f == first || f.within != 2*time.Hour || !f.since.Equal(first.since) {
+		t.Errorf("another drain_timeout makes of %+v %+v", first.terms, f)
+	}
+	first = r.fate("127.0.0.2")
 	r.order(old, admin.Order{Word: "drain"})
 	r.order(old, admin.Order{Word: "ready"})
 	if f := r.fate("127.0.0.2"); f != first {
