@@ -31,6 +31,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/farewell"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 	"github.com/ebb-lb/ebb/pool"
 )
@@ -68,6 +69,7 @@ type Server struct {
 	reclaimer *pool.Reclaimer
 	hub       *check.Hub
 	watcher   *dnswatch.Watcher
+	teller    farewell.Teller
 	own       ownAddresses
 
 	generation  atomic.Pointer[generation] // read it by running

@@ -124,7 +124,7 @@ func (l *listener) trip(client, local netip.AddrPort, slot int) trip {
 	return trip{listener: l, slot: slot, client: client, local: local, born: time.Now()}
 }
 
-// welcome admits a session that has joined; nil means that its client is to be refused.
+// welcome admits a session that has joined, or refuses its client; nil means that it is to be reset.
 func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	s := &tcpSession{trip: l.trip(client, local, slot)}
 	s.waiter = s
@@ -138,6 +138,10 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	}
 	if no.word != end.None {
 		l.rejected.add(no.reason)
+		if _, polite := l.pool.polite(); polite && no.word != end.Denied {
+			s.refused = no.word
+			return s
+		}
 		s.finish(no.word, 0, 0, 0, netip.AddrPort{})
 		l.part()
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/farewell"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -28,6 +29,7 @@ type livePool struct {
 
 	settings atomic.Pointer[config.Pool]
 	queue    queue
+	teller   *farewell.Teller // of the server
 
 	counts sync.Map // netip.AddrPort -> *peerCount
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -237,6 +238,15 @@ type tcpSession struct {
 	relay.Session
 	hearing  bool // its PROXY header has not come yet
 	admitted bool
+	refused  end.Word // it was not admitted: its client is only told so
+}
+
+// Next is that of the trip, for who was admitted.
+func (s *tcpSession) Next() (netip.AddrPort, end.Word) {
+	if s.refused != end.None {
+		return netip.AddrPort{}, s.refused
+	}
+	return s.trip.Next()
 }
 
 func (s *tcpSession) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
@@ -265,9 +275,17 @@ func (s *tcpSession) Connected() bool {
 	return true
 }
 
+// Farewell lets the client be told why it is turned away, if its pool says in which words.
+func (s *tcpSession) Farewell(w end.Word) func(*net.TCPConn) { return s.listener.pool.farewell(w) }
+
 // Done is told by the relay that both sockets are closed.
 func (s *tcpSession) Done(w end.Word) {
 	l := s.listener
+	if s.refused != end.None {
+		s.finish(w, 0, 0, 0, netip.AddrPort{})
+		l.part()
+		return
+	}
 	if s.ticket != nil {
 		l.pool.queue.leave(&s.trip)
 	}

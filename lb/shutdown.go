@@ -75,6 +75,7 @@ func (s *Server) release() {
 	if s.loops != nil { // after the pools, which may be about to cut a session
 		s.loops.Close()
 	}
+	s.teller.Close()
 	s.hub.Close()
 	s.watcher.Close()
 	s.reclaimer.Close()

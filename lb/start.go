@@ -97,6 +97,7 @@ func (s *Server) newPool(c config.Pool, before *livePool, kept poolState) (*live
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
 	p.queue.held.Store(kept.Held)
+	p.teller = &s.teller
 	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)
 	p.members.refuse = func(reason string, n int) { s.refused.addN(refusedKey{c.Name, reason}, uint64(n)) }
 	p.on = func(addr netip.AddrPort) []live { return s.on(p, addr) }

@@ -102,7 +102,8 @@ type Pool struct {
 	QueueTimeout     time.Duration
 	WhenNone         string // refuse, hold
 	HoldTimeout      time.Duration
-	HoldMax          int // clients that may wait for a peer to be there
+	HoldMax          int    // clients that may wait for a peer to be there
+	RefuseWith       string // reset, fin, postgres, mysql, redis
 	DrainTimeout     time.Duration
 	MinUp            int           // peers that a tier needs to serve
 	Failback         time.Duration // how long a lower tier must be fit before it serves again; 0 is at once, or NeverFailback

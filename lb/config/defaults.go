@@ -59,6 +59,7 @@ func defaults() Config {
 			WhenNone:         "refuse",
 			HoldTimeout:      30 * time.Second,
 			HoldMax:          1000,
+			RefuseWith:       "reset",
 			DrainTimeout:     0,
 			MinUp:            1,
 			Failback:         0,

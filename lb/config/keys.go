@@ -100,6 +100,7 @@ var poolKeys = []key[Pool]{
 	{name: "when_none", read: func(p *Pool, v value) { v.word(&p.WhenNone, "refuse hold", "") }},
 	{name: "hold_timeout", read: func(p *Pool, v value) { v.duration(&p.HoldTimeout, time.Millisecond, "") }},
 	{name: "hold_max", read: func(p *Pool, v value) { v.int(&p.HoldMax, 1, maxConns, "") }},
+	{name: "refuse_with", read: func(p *Pool, v value) { v.word(&p.RefuseWith, "reset fin postgres mysql redis", "") }},
 	{name: "drain_timeout", read: func(p *Pool, v value) { v.duration(&p.DrainTimeout, time.Millisecond, "off") }},
 	{name: "quiet_time", read: func(p *Pool, v value) { v.duration(&p.QuietTime, time.Millisecond, "") }},
 	{name: "close_rate", read: func(p *Pool, v value) { v.int(&p.CloseRate, 1, maxConns, "off") }},

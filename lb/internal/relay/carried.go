@@ -4,9 +4,12 @@ package relay
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
@@ -379,10 +382,33 @@ func (l *loop) finish(slot int32, k *carried, w end.Word) {
 	l.wheel.Clear(slot)
 	k.phase, k.word = ending, w
 	rst := w == end.ClientReset || w == end.ServerReset
-	l.engine.Close(k.socket[client], rst || !relayed)
+	if !relayed {
+		rst = true
+		if take := k.director.Farewell(w); take != nil {
+			c := handOver(int(k.fd[client]))
+			take(c)
+			rst = c == nil
+		}
+	}
+	l.engine.Close(k.socket[client], rst)
 	if relayed {
 		l.engine.Close(k.socket[server], rst || w.Fences())
 	}
+}
+
+// handOver makes a connection of its own of a client's descriptor, which the engine closes; nil if that cannot be.
+func handOver(fd int) *net.TCPConn {
+	twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(twin), "")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil
+	}
+	return c.(*net.TCPConn)
 }
 
 // closed is told that a socket is closed.

@@ -65,6 +65,8 @@ func (d *director) Connected() bool {
 	return d.connected > d.unwanted
 }
 
+func (d *director) Farewell(end.Word) func(*net.TCPConn) { return nil }
+
 func (d *director) Done(w end.Word) {
 	select {
 	case d.done <- w:

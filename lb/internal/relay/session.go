@@ -64,7 +64,10 @@ type Director interface {
 	// Connected tells that the attempt succeeded, the preface included. False gives the peer up again, for it is no longer wanted: another attempt
 	// follows.
 	Connected() bool
-	// Done tells the end. Both sockets are closed.
+	// Farewell names who takes over the client of a session that ends without a peer; nil lets it be reset. It is called at
+	// most once, and what it names is called at once, before Done: with nil if the connection could not be handed over.
+	Farewell(end.Word) func(*net.TCPConn)
+	// Done tells the end. Both sockets are closed, but for a client that was taken over.
 	Done(end.Word)
 }
 
@@ -137,7 +140,11 @@ func (s *Session) Run(client *net.TCPConn, d Director) {
 	}
 	if w != end.None {
 		s.disarm()
-		sock.Abort(client)
+		if take := d.Farewell(w); take != nil {
+			take(client)
+		} else {
+			sock.Abort(client)
+		}
 		d.Done(w)
 		return
 	}
