@@ -36,7 +36,7 @@ cross:
 	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
 
-FUZZTIME ?= 20s
+FUZZTIME ?= 10s
 fuzz:
 	./.ci/fuzz $(FUZZTIME)
 

@@ -167,7 +167,9 @@ func TestAGateTakesAllOrNothing(t *testing.T) {
 	w.apply(t, members(1))
 	e := w.current.Load()
 	c, r := &e.candidates[0], &asking{Request: &Request{Now: time.Second}}
-	left := func() [3]int64 { return [3]int64{c.peer.Active(), c.peer.connecting.Load(), max(c.peer.next.Load()-int64(time.Second), 0)} }
+	left := func() [3]int64 {
+		return [3]int64{c.peer.Active(), c.peer.connecting.Load(), max(c.peer.next.Load()-int64(time.Second), 0)}
+	}
 	if !e.take(c, r) || left() != [3]int64{1, 1, int64(time.Millisecond)} {
 		t.Errorf("one lease: %v", left())
 	}
