@@ -135,6 +135,15 @@ func (p *livePool) said() poolState {
 	return said
 }
 
+// syncDir makes a rename in the folder outlive a loss of power.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // writeState puts another file in the place of the old one, when all of it is on the disk.
 func writeState(path string, doc stateDocument) error {
 	text, err := json.MarshalIndent(doc, "", "  ")
@@ -153,5 +162,5 @@ func writeState(path string, doc stateDocument) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
 }
