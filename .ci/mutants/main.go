@@ -9,7 +9,8 @@
 //	--- is
 //	new lines
 //
-// "run" (the tests to run) and "race: yes" are optional. The old text must occur exactly once. Nothing is copied or changed:
+// "run" (the tests to run) and "race: yes" are optional. The old text must occur exactly once; newlines at the end of the two
+// texts do not count, so that they may be parts of a line. Nothing is copied or changed:
 // the compiler sees the mutant through an overlay.
 package main
 
@@ -107,7 +108,7 @@ func read(dir, name string) (mutant, error) {
 	if !ok || !ok2 {
 		return m, errors.New("expected a head, \"--- was\" and \"--- is\"")
 	}
-	m.was, m.is = was, is
+	m.was, m.is = strings.TrimRight(was, "\n"), strings.TrimRight(is, "\n")
 	for line := range strings.Lines(head) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch key {
