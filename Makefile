@@ -57,9 +57,9 @@ soak: deps
 mutants:
 	$(GO) run .ci/mutants/main.go pool
 
-# The spin models of the epoch table, and their seeded bugs.
+# The spin models of the epoch table and of the uring engine, and their seeded bugs.
 model:
-	./pool/testdata/model/run
+	.ci/model $(shell git ls-files "*.pml")
 
 # What a release consists of, in dist/.
 dist:

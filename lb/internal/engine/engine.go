@@ -23,6 +23,9 @@
 //	E5  Closed is a socket's last completion, and every Close brings one.
 //	E6  An idle socket holds no buffer.
 //
+// testdata/model has E1 to E5 of the uring engine for spin, from arming to the re-use of a descriptor, and a carried stream
+// with the end that is passed on behind its bytes; make model checks both.
+//
 // It does not know sessions, peers or timeouts.
 package engine
 

@@ -7,7 +7,9 @@
  * retired finds a newer one; an acquire fails only if the newest epoch was empty at some moment of it; at rest all references
  * are zero and every retired epoch is freed.
  *
- * Each -DBUG_x below is one way to get it wrong; "run" expects an error from each.
+ * Each -DBUG_ below is one way to get it wrong; .ci/model expects an error from each.
+ *
+ * Also: -DSHARED -DUPDATES=1; -DLEASES=2 -DUPDATES=1
  */
 #ifndef READERS
 #define READERS 2
