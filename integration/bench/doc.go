@@ -4,6 +4,7 @@
 //	make bench                                    # 5 rounds of 3 s each; writes docs/bench/
 //	go run ./integration/bench -rounds 1 -for 1s  # a quick look
 //	go run ./integration/bench -load UDP          # only those over UDP
+//	go run ./integration/bench -through nginx,ebb # only these proxies
 //
 // It needs haproxy, nginx with the stream module, redis-server and redis-benchmark (Debian packages). Everything runs on
 // loopback with free ports, in a temporary folder, and ends by itself. Absolute figures depend on the machine; trust ratios

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -18,16 +19,17 @@ func main() {
 		ebb    = flag.String("ebb", "", "the ebb binary; empty builds it")
 		only   = flag.String("load", "", "run only the loads whose names begin so, such as UDP")
 	)
+	through := flag.String("through", "", "run only proxies whose names contain one of these, with commas between them, such as nginx,direct")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *rounds, *length, *out, *ebb, *only); err != nil {
+	if err := run(ctx, *rounds, *length, *out, *ebb, *only, *through); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds int, length time.Duration, out, ebb, only string) error {
+func run(ctx context.Context, rounds int, length time.Duration, out, ebb, only, through string) error {
 	dir, err := os.MkdirTemp("", "ebb-bench-")
 	if err != nil {
 		return err
@@ -43,7 +45,7 @@ func run(ctx context.Context, rounds int, length time.Duration, out, ebb, only s
 		return err
 	}
 	defer t.close()
-	proxies := contenders(ebb, dir)
+	proxies := slices.DeleteFunc(contenders(ebb, dir), func(p proxy) bool { return !p.isOneOf(through) })
 	report := newReport(rounds, length, proxies)
 	for round := range rounds {
 		for i := range proxies {

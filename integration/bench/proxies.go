@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,6 +16,11 @@ type proxy struct {
 	ours  bool
 	udp   bool                                                                        // it has a column for loads over UDP
 	start func(ctx context.Context, network, listen, target string) (*process, error) // nil is no proxy
+}
+
+// isOneOf tells whether the name contains one of those that stand in list with commas between them.
+func (p proxy) isOneOf(list string) bool {
+	return slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(p.name, part) })
 }
 
 // contenders lists the columns. Each proxy is in the setting that suits it: no logs, splice where it can, and both one

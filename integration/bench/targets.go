@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,8 @@ import (
 type targets struct {
 	echo, source, redis string
 	udpEcho, udpSink    string
-	arrived             atomic.Int64 // datagrams at either
+	arrived             atomic.Int64  // datagrams at either
+	more                chan struct{} // holds one when some have arrived
 	closers             []func()
 }
 
@@ -27,7 +27,7 @@ func (t *targets) close() {
 
 // startTargets starts what the loads need whose names begin with only.
 func startTargets(ctx context.Context, dir, only string) (*targets, error) {
-	t := new(targets)
+	t := &targets{more: make(chan struct{}, 1)}
 	var err error
 	if t.echo, err = t.listen(func(c net.Conn) {
 		b := make([]byte, 4096)
@@ -55,10 +55,10 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if t.udpEcho, err = t.listenUDP(func(c *net.UDPConn, b []byte, from netip.AddrPort) { _, _ = c.WriteToUDPAddrPort(b, from) }); err != nil {
+	if t.udpEcho, err = t.listenUDP(true); err != nil {
 		return nil, err
 	}
-	if t.udpSink, err = t.listenUDP(func(*net.UDPConn, []byte, netip.AddrPort) {}); err != nil {
+	if t.udpSink, err = t.listenUDP(false); err != nil {
 		return nil, err
 	}
 	if !strings.HasPrefix(redisLoad, only) {
@@ -90,44 +90,6 @@ func (t *targets) listen(serve func(net.Conn)) (string, error) {
 		}
 	}()
 	return ln.Addr().String(), nil
-}
-
-func (t *targets) listenUDP(serve func(c *net.UDPConn, b []byte, from netip.AddrPort)) (string, error) {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return "", err
-	}
-	t.closers = append(t.closers, func() { _ = c.Close() })
-	go func() {
-		b := make([]byte, 64<<10)
-		for {
-			n, from, err := c.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			t.arrived.Add(1)
-			serve(c, b[:n], from)
-		}
-	}()
-	return c.LocalAddr().String(), nil
-}
-
-// awaitUDP returns when a datagram to addr has arrived at a target, which it tries for up to 10 s.
-func (t *targets) awaitUDP(addr string) error {
-	before := t.arrived.Load()
-	for range 1000 {
-		c, err := net.Dial("udp", addr)
-		if err != nil {
-			return err
-		}
-		_, _ = c.Write([]byte("x")) // an error only tells that it was refused
-		time.Sleep(10 * time.Millisecond)
-		c.Close()
-		if t.arrived.Load() > before {
-			return nil
-		}
-	}
-	return fmt.Errorf("nothing arrives through %s", addr)
 }
 
 func freePort() string {

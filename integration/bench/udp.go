@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// Both ends of these loads do as little as they can, with one thread each and in batches: what they cost themselves takes
+// the cores from the proxies, and from the better ones most.
+
+// udpPatience is after how long a datagram that has not come is taken for lost.
+const udpPatience = 50 * time.Millisecond
+
+// udpRoundTrips keeps one question in each of 16 flows. What is lost is asked again after a while.
+func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
+	took, err := workers(1, length, func(until time.Time) error {
+		polls := make([]unix.PollFd, 16)
+		for i := range polls {
+			fd, err := dialUDP(addr)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = unix.Close(fd) }()
+			polls[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		}
+		b := make([]byte, 64)
+		silent := true // nobody has answered lately
+		for time.Now().Before(until) && ctx.Err() == nil {
+			for i := range polls {
+				fd := int(polls[i].Fd)
+				switch {
+				case polls[i].Revents != 0:
+					if n, err := unix.Read(fd, b); err == nil && n == len(b) {
+						units++
+					}
+				case !silent:
+					continue
+				}
+				if _, err := unix.Write(fd, b); err != nil && err != syscall.ECONNREFUSED {
+					return fmt.Errorf("write: %w", err)
+				}
+			}
+			n, err := unix.Poll(polls, int(udpPatience.Milliseconds()))
+			if err != nil && err != syscall.EINTR {
+				return fmt.Errorf("poll: %w", err)
+			}
+			silent = n == 0
+		}
+		return nil
+	})
+	return units / took.Seconds(), units, err
+}
+
+// oneWayWindow is how many datagrams of udpOneWay are under way at a time. 1200 bytes take 2304 of a socket's buffer, which has
+// 212,992 by default: none is lost but by a proxy's fault. So the rate is what RFC 2544, 26.1, calls throughput; senders that know
+// no bound would measure how the kernel shares two cores between who sends and who drops.
+const oneWayWindow = 64
+
+// udpOneWay sends in 4 flows what arrival makes room for. What arrives counts.
+func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duration) (rate, units float64, err error) {
+	const flows = 4
+	start := t.arrived.Load()
+	took, err := workers(1, length, func(until time.Time) error {
+		var conns [flows]*ipv4.PacketConn
+		for i := range conns {
+			c, err := net.Dial("udp", addr)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			conns[i] = ipv4.NewPacketConn(c.(*net.UDPConn))
+		}
+		batch := make([]ipv4.Message, oneWayWindow/flows)
+		for i := range batch {
+			batch[i].Buffers = [][]byte{make([]byte, 1200)}
+		}
+		sent := start // and not lost
+		for turn := 0; time.Now().Before(until) && ctx.Err() == nil; {
+			if sent-t.arrived.Load() > int64(oneWayWindow-len(batch)) {
+				select {
+				case <-t.more:
+				case <-time.After(udpPatience):
+					sent = t.arrived.Load()
+				}
+				continue
+			}
+			n, err := conns[turn%flows].WriteBatch(batch, 0)
+			if err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			sent += int64(n)
+			turn++
+		}
+		return nil
+	})
+	units = float64(t.arrived.Load() - start)
+	return units / took.Seconds(), units, err
+}
+
+// dialUDP gives a blocking socket, which the runtime's poller does not watch.
+func dialUDP(addr string) (int, error) {
+	to, err := net.ResolveUDPAddr("udp4", addr)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err = unix.Connect(fd, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return fd, nil
+}
+
+// listenUDP starts a target that counts what arrives, and sends it back if echo.
+func (t *targets) listenUDP(echo bool) (string, error) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return "", err
+	}
+	t.closers = append(t.closers, func() { _ = c.Close() })
+	pc := ipv4.NewPacketConn(c)
+	batch := make([]ipv4.Message, 64)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, 2048)}
+	}
+	go func() {
+		for {
+			n, err := pc.ReadBatch(batch, 0)
+			if err != nil {
+				return
+			}
+			t.arrived.Add(int64(n))
+			select {
+			case t.more <- struct{}{}:
+			default:
+			}
+			if echo {
+				answer(pc, batch[:n])
+			}
+		}
+	}()
+	return c.LocalAddr().String(), nil
+}
+
+// answer sends datagrams back to whom they came from.
+func answer(pc *ipv4.PacketConn, batch []ipv4.Message) {
+	for i := range batch {
+		batch[i].Buffers[0] = batch[i].Buffers[0][:batch[i].N]
+	}
+	for at := 0; at < len(batch); {
+		n, err := pc.WriteBatch(batch[at:], 0)
+		if err != nil { // the first of them was refused
+			n = 1
+		}
+		at += n
+	}
+	for i := range batch {
+		batch[i].Buffers[0] = batch[i].Buffers[0][:cap(batch[i].Buffers[0])]
+	}
+}
+
+// awaitUDP returns when a datagram to addr has arrived at a target, which it tries for up to 10 s.
+func (t *targets) awaitUDP(addr string) error {
+	before := t.arrived.Load()
+	for range 1000 {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			return err
+		}
+		_, _ = c.Write([]byte("x")) // an error only tells that it was refused
+		time.Sleep(10 * time.Millisecond)
+		c.Close()
+		if t.arrived.Load() > before {
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing arrives through %s", addr)
+}
