@@ -63,9 +63,6 @@ func newSettings(c *config.Listener, before *settings) *settings {
 	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies}
 }
 
-// received counts datagrams that came, and the system calls that brought them.
-type received struct{ calls, datagrams atomic.Uint64 }
-
 // conf is what the config says of it now. A session reads it when it begins.
 func (l *listener) conf() *settings { return l.settings.Load() }
 

@@ -120,10 +120,14 @@ func (o flowOwner) Options() flow.Options { return o.port.owner.Load().flowOptio
 
 func (o flowOwner) IsOwn(client netip.AddrPort) bool { return o.port.owner.Load().isOwn(client) }
 
-func (o flowOwner) Received(d flow.Direction, n int) {
-	c := &o.port.owner.Load().received[d]
-	c.calls.Add(1)
-	c.datagrams.Add(uint64(n))
+func (o flowOwner) Received(d flow.Direction, n int) { o.port.owner.Load().received[d].add(n) }
+
+func (o flowOwner) Overflowed(d flow.Direction, n uint32) {
+	reason := "overflow"
+	if d == flow.Out {
+		reason = "reply_overflow"
+	}
+	o.port.owner.Load().dropped.addN(reason, uint64(n))
 }
 
 func (o flowOwner) Dropped(reason string) { o.port.owner.Load().dropped.add(reason) }

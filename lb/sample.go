@@ -8,7 +8,6 @@ import (
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/check"
 	"github.com/ebb-lb/ebb/lb/internal/end"
-	"github.com/ebb-lb/ebb/lb/internal/flow"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -69,13 +68,7 @@ func (l *listener) sample(emit admin.Emit) {
 		emit(admin.Rejected, float64(n), name, reason)
 	}
 	if l.port.proto == "udp" {
-		for d, direction := range [...]string{flow.In: "in", flow.Out: "out"} {
-			emit(admin.UDPDatagrams, float64(l.received[d].datagrams.Load()), name, direction)
-			emit(admin.UDPReceives, float64(l.received[d].calls.Load()), name, direction)
-		}
-	}
-	for reason, n := range l.dropped.all() {
-		emit(admin.UDPDropped, float64(n), name, reason)
+		l.sampleDatagrams(emit)
 	}
 }
 

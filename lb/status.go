@@ -32,6 +32,7 @@ func (s *Server) Status() admin.Status {
 		st.Listeners = append(st.Listeners, admin.Listener{
 			Name: l.name, Address: l.port.addr.String(), Protocol: l.port.proto, Pool: l.pool.name,
 			Active: l.active.Load(), Total: l.total.Load(), In: in, Out: out, Leaving: i >= len(now.listeners),
+			Datagrams: l.datagramStatus(),
 		})
 	}
 	st.DNS = s.names(now.everyPool())

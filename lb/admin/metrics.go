@@ -9,9 +9,10 @@ import (
 
 // Metric is one metric that is sampled at a scrape. Its name and labels are a contract with dashboards.
 type Metric struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	max  bool // of several values for the same labels the largest counts, not their sum
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	max    bool      // of several values for the same labels the largest counts, not their sum
+	bounds []float64 // of the buckets of a histogram
 }
 
 var sampled []*Metric
@@ -44,7 +45,7 @@ var (
 	AcceptErrors   = counter("ebb_accept_errors_total", "Failed accepts, each followed by a pause.", "listener", "reason")
 	Rejected       = counter("ebb_rejected_total", "Sessions refused, by which limit.", "listener", "reason")
 	UDPDatagrams   = counter("ebb_udp_datagrams_total", "Datagrams that were received: in from clients, out from peers.", "listener", "direction")
-	UDPReceives    = counter("ebb_udp_receives_total", "System calls that received datagrams; datagrams divided by these is the size of a batch.", "listener", "direction")
+	UDPBatch       = histogram("ebb_udp_batch_datagrams", "Datagrams that came with one system call.", UDPBatchBounds[:], "listener", "direction")
 	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
 
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")
@@ -89,18 +90,18 @@ type Metrics struct {
 	firstByte *prometheus.HistogramVec
 }
 
-// seconds are the buckets of the histograms: from a local socket to a connect over a bad link with retransmissions.
-var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+// durations are the buckets of the histograms: from a local socket to a connect over a bad link with retransmissions.
+var durations = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 // NewMetrics makes metrics that call sample at each scrape, from any goroutine.
 func NewMetrics(sample func(Emit)) *Metrics {
-	histogram := func(name, help string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: seconds}, []string{"pool"})
+	seconds := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: durations}, []string{"pool"})
 	}
 	return &Metrics{
 		sample:    sample,
-		connect:   histogram("ebb_connect_seconds", "How long connecting to a peer took, where it succeeded."),
-		firstByte: histogram("ebb_first_byte_seconds", "Time from a session's start to the first byte of its peer."),
+		connect:   seconds("ebb_connect_seconds", "How long connecting to a peer took, where it succeeded."),
+		firstByte: seconds("ebb_first_byte_seconds", "Time from a session's start to the first byte of its peer."),
 	}
 }
 
@@ -151,7 +152,15 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 			s.value += value
 		}
 	})
-	for _, byLabels := range all {
+	for metric, byLabels := range all {
+		if metric.bounds != nil {
+			h := histograms{metric: metric, of: make(map[string]*histogramSeries)}
+			for _, s := range byLabels {
+				h.add(s.value, s.labels)
+			}
+			h.collect(ch)
+			continue
+		}
 		for _, s := range byLabels {
 			c, err := prometheus.NewConstMetric(s.metric.desc, s.metric.kind, s.value, s.labels...)
 			if err != nil {

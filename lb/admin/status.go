@@ -87,6 +87,15 @@ type Listener struct {
 	In       int64  `json:"in"`                // bytes of clients so far, those of sessions that live included
 	Out      int64  `json:"out"`               // bytes to clients
 	Leaving  bool   `json:"leaving,omitempty"` // it takes no clients any more; sessions hold it
+
+	Datagrams *Datagrams `json:"datagrams,omitempty"` // of a UDP listener
+}
+
+// Datagrams is what a UDP listener has seen. A direction is in, from clients, or out, from peers.
+type Datagrams struct {
+	Received map[string]uint64            `json:"received"` // by direction
+	Batches  map[string]map[string]uint64 `json:"batches"`  // system calls that brought them, by direction and by how many at most: 1, 2, 4, 8, 16, 32, 64, +Inf
+	Dropped  map[string]uint64            `json:"dropped"`  // by reason (docs/udp.md)
 }
 
 // Name is what DNS says about one name and type.

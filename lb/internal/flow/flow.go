@@ -41,6 +41,9 @@ type Owner interface {
 	Open(*Flow) (d Director, reason string)
 	// Received is told how many datagrams one system call has brought, from a client or from a peer.
 	Received(d Direction, n int)
+	// Overflowed is told how many datagrams the kernel had no room for: those of clients at the listening socket, or those
+	// of a peer at the flow's.
+	Overflowed(d Direction, n uint32)
 	// Dropped is told the reason for every datagram that was not passed on.
 	Dropped(reason string)
 }

@@ -48,6 +48,8 @@ type rig struct {
 	refuse          atomic.Bool // no flow is opened
 	running         sync.WaitGroup
 	calls, received [2]atomic.Int64 // by direction
+	overflowed      [2]atomic.Int64
+	stalled         [2]sync.Mutex // by direction: held, whoever has received something waits
 	options         Options
 	own             netip.AddrPort // a listener of ours
 	most            atomic.Int64   // flows at a time; 0 is no bound
@@ -74,7 +76,11 @@ func (r *rig) IsOwn(a netip.AddrPort) bool { return a == r.own }
 func (r *rig) Received(d Direction, n int) {
 	r.received[d].Add(int64(n))
 	r.calls[d].Add(1)
+	r.stalled[d].Lock()
+	defer r.stalled[d].Unlock()
 }
+
+func (r *rig) Overflowed(d Direction, n uint32) { r.overflowed[d].Add(int64(n)) }
 
 func (r *rig) Dropped(reason string) {
 	r.mu.Lock()

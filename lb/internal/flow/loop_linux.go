@@ -42,6 +42,7 @@ type looped struct {
 	last     int
 	name     [sock.SockaddrSize]byte // of the client
 	nameSize int
+	overflow sock.Overflow
 }
 
 // loop is the carrier with batches: one goroutine, one epoll set, nothing allocated for a datagram.
@@ -57,7 +58,8 @@ type loop struct {
 	free     []int32
 	live     int
 
-	requests *sock.Batch  // from clients
+	requests *sock.Batch // from clients
+	overflow sock.Overflow
 	place    int          // of the request that is being passed
 	next     [batch]int   // the flow's next request, as a place plus one
 	touched  []*Flow      // that have requests in the batch
@@ -205,6 +207,9 @@ func (l *loop) fromClients() {
 		return
 	}
 	l.table.owner.Received(In, n)
+	if lost := l.overflow.Since(l.requests.Control(n - 1)); lost > 0 {
+		l.table.owner.Overflowed(In, lost)
+	}
 	bound := l.table.conn.Bound()
 	for i := range n {
 		if l.requests.Truncated(i) {
@@ -302,6 +307,9 @@ func (l *loop) fromPeer(f *Flow) {
 		return
 	}
 	l.table.owner.Received(Out, n)
+	if lost := s.overflow.Since(l.responses.Control(l.filled + n - 1)); lost > 0 {
+		l.table.owner.Overflowed(Out, lost)
+	}
 	from := l.filled
 	l.filled += n
 	for i := from; i < l.filled; i++ {

@@ -32,6 +32,9 @@ func (p *portable) run() {
 			t.owner.Dropped("too_big")
 		default:
 			t.owner.Received(In, 1)
+			if n := t.conn.Lost(); n > 0 {
+				t.owner.Overflowed(In, n)
+			}
 			t.send(b[:n], key{client, local})
 		}
 	}
@@ -82,16 +85,21 @@ func (f *Flow) serve() {
 func (f *Flow) receive() end.Word {
 	buf := buffers.Get().(*[maxDatagram]byte)
 	defer buffers.Put(buf)
+	var oob [sock.OOBSize]byte
+	var overflow sock.Overflow
 	for {
 		// One deadline for each quiet stretch: the client's datagrams move only f.last.
 		_ = f.server.SetReadDeadline(f.born.Add(time.Duration(f.last.Load()) + f.IdleTimeout))
 		if w := end.Word(f.cause.Load()); w != end.None { // Kill may have set its deadline just before ours
 			return w
 		}
-		n, err := f.server.Read(buf[:])
+		n, oobn, _, _, err := f.server.ReadMsgUDPAddrPort(buf[:], oob[:])
 		switch {
 		case err == nil:
 			f.table.owner.Received(Out, 1)
+			if n := overflow.Since(oob[:oobn]); n > 0 {
+				f.table.owner.Overflowed(Out, n)
+			}
 			if f.reply(buf[:n]) {
 				return end.Complete
 			}

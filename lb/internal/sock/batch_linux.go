@@ -76,13 +76,16 @@ func (b *Batch) Payload(i int) []byte { return b.data[i*b.size:][:b.headers[i].n
 // Truncated tells that the datagram was larger than its place.
 func (b *Batch) Truncated(i int) bool { return b.headers[i].Flags&unix.MSG_TRUNC != 0 }
 
+// Control is the control messages that came with the datagram.
+func (b *Batch) Control(i int) []byte { return b.control[i][:b.headers[i].Controllen] }
+
 // From is who sent the datagram.
 func (b *Batch) From(i int) netip.AddrPort { return parse(&b.names[i]) }
 
 // Local is the address that the datagram was sent to, on a socket that is bound to bound; what packet info says of it
 // comes first.
 func (b *Batch) Local(i int, bound netip.AddrPort) netip.AddrPort {
-	for rest := b.control[i][:b.headers[i].Controllen]; len(rest) >= unix.SizeofCmsghdr; {
+	for rest := b.Control(i); len(rest) >= unix.SizeofCmsghdr; {
 		h, data, next, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
 			break
@@ -180,6 +183,7 @@ func Datagram(addr netip.AddrPort) (int, error) {
 		_ = unix.Close(int(fd))
 		return -1, errno
 	}
+	countOverflow(int(fd))
 	return int(fd), nil
 }
 

@@ -16,6 +16,8 @@ type PacketConn struct {
 	bound    netip.AddrPort
 	wildcard bool
 	v6       bool
+	overflow Overflow
+	lost     uint32
 }
 
 // ListenUDP opens a listening UDP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it.
@@ -27,6 +29,7 @@ func ListenUDP(ctx context.Context, addr netip.AddrPort) (*PacketConn, error) {
 	}
 	c := &PacketConn{UDPConn: pc.(*net.UDPConn), wildcard: addr.Addr().IsUnspecified(), v6: addr.Addr().Is6()}
 	c.bound = AddrPort(c.LocalAddr())
+	countOverflowOf(c)
 	if !c.wildcard {
 		return c, nil
 	}
@@ -52,6 +55,7 @@ func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.Add
 	if err != nil {
 		return 0, client, local, false, err
 	}
+	c.lost = c.overflow.Since(oob[:oobn])
 	local = c.bound
 	if c.wildcard {
 		if dst, ok := c.destination(oob[:oobn]); ok {
@@ -60,6 +64,9 @@ func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.Add
 	}
 	return n, Unmap(from), local, flags&msgTrunc != 0, nil
 }
+
+// Lost is how many datagrams the kernel had no room for before the one that was read last.
+func (c *PacketConn) Lost() uint32 { return c.lost }
 
 func (c *PacketConn) destination(oob []byte) (netip.Addr, bool) {
 	var dst net.IP
@@ -118,5 +125,9 @@ func (c *PacketConn) Bound() netip.AddrPort { return c.bound }
 
 // DialUDP opens a connected UDP socket towards a peer, so that only the peer's datagrams and refusals arrive on it.
 func DialUDP(addr netip.AddrPort) (*net.UDPConn, error) {
-	return net.DialUDP(network("udp", addr), nil, net.UDPAddrFromAddrPort(addr))
+	c, err := net.DialUDP(network("udp", addr), nil, net.UDPAddrFromAddrPort(addr))
+	if err == nil {
+		countOverflowOf(c)
+	}
+	return c, err
 }
