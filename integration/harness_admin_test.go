@@ -46,7 +46,8 @@ type poolStatus struct {
 		Sessions int64
 		Retired  bool
 	}
-	Peers []peerStatus
+	Peers   []peerStatus
+	Waiting int64
 }
 
 type peerStatus struct {

@@ -76,6 +76,7 @@ type Server struct {
 	changing    sync.Mutex                 // who puts another in its place
 	saving      sync.Mutex                 // who writes what operators have said
 	reloads     reloads
+	holds       holds
 	leavers     sync.WaitGroup // what a reload has let go
 	resolverIDs atomic.Uint64
 

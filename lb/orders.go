@@ -41,31 +41,6 @@ func (s *Server) OrderPeer(name, peer string, o admin.Order) (admin.PeerReply, e
 	return reply, nil
 }
 
-// HoldPool makes the new TCP clients of a pool wait, or lets those that wait go, in order. Sessions that live go on.
-func (s *Server) HoldPool(name string, on bool) (admin.HoldReply, error) {
-	p, err := s.poolNamed(name)
-	if err != nil {
-		return admin.HoldReply{}, err
-	}
-	waiting := p.queue.n.Load()
-	changed := p.queue.hold(on)
-	for _, before := range s.running().leavingPools { // clients may wait there since before a reload
-		if before.name == name {
-			waiting += before.queue.n.Load()
-			before.queue.hold(on)
-		}
-	}
-	if changed {
-		text := "pool released"
-		if on {
-			text = "pool held"
-		}
-		p.log.Info(text, "reason", "admin", "waiting", waiting)
-		s.saveState()
-	}
-	return admin.HoldReply{Pool: name, Held: on, Changed: changed, Waiting: p.queue.n.Load()}, nil
-}
-
 // poolNamed gives a pool, or says which there are.
 func (s *Server) poolNamed(name string) (*livePool, error) {
 	u := &admin.Unknown{Text: fmt.Sprintf("no pool is named %q", name)}

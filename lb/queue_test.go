@@ -309,3 +309,30 @@ func TestReloadKeepsAHold(t *testing.T) {
 	}
 	eventually(t, "one pool", func() bool { return len(r.server.Status().Pools) == 1 })
 }
+
+// Who is released while a reload makes another table is not held by that.
+func TestReleaseDuringAReload(t *testing.T) {
+	r, peer := one(t, func(*config.Pool) {})
+	r.hold(true)
+	r.dns.Silent("new.test", true)
+	reloaded := make(chan error, 1)
+	go func() {
+		_, err := r.reload(func(c *config.Config) {
+			c.Pools[0].Balance = "leastconn"
+			c.Pools[0].Backends = append(c.Pools[0].Backends, named("new.test", peer.addr.Port()))
+		})
+		reloaded <- err
+	}()
+	eventually(t, "the reload waits for a name", func() bool { return r.dns.QueryCount("new.test", "A") > 0 })
+	r.hold(false)
+	r.dns.NXDomain("new.test")
+	r.dns.Silent("new.test", false)
+	if err := <-reloaded; err != nil {
+		t.Fatal(err)
+	}
+	if r.status().Held {
+		t.Error("the new table is held")
+	}
+	r.ask()
+	r.closed()
+}

@@ -113,7 +113,9 @@ func (s *Server) saveState() {
 	}
 	doc := stateDocument{Version: stateVersion, Pools: make(map[string]poolState)}
 	for _, p := range g.pools {
-		if said := p.said(); said.Held || len(said.Peers) > 0 {
+		said := p.said()
+		said.Held = said.Held && !s.holds.isSwitching(p.name) // which ends with the process
+		if said.Held || len(said.Peers) > 0 {
 			doc.Pools[p.name] = said
 		}
 	}

@@ -214,12 +214,21 @@ func (t *transition) commit() {
 	}
 	left := slices.DeleteFunc(slices.Clone(t.old.listeners), func(l *listener) bool { return slices.Contains(t.next.listeners, l) })
 	gone := slices.DeleteFunc(slices.Clone(t.old.pools), func(p *livePool) bool { return slices.Contains(t.next.pools, p) })
+	s.holds.mu.Lock() // who holds or releases finds all of these pools, or none
+	for _, p := range t.freshPools {
+		for _, before := range gone {
+			if before.name == p.name {
+				p.queue.hold(before.queue.held.Load())
+			}
+		}
+	}
 	s.changing.Lock()
 	now := s.running() // what left before may have gone meanwhile
 	t.next.leavingListeners = slices.Concat(now.leavingListeners, left)
 	t.next.leavingPools = slices.Concat(now.leavingPools, gone)
 	s.generation.Store(t.next)
 	s.changing.Unlock()
+	s.holds.mu.Unlock()
 	for _, l := range t.next.listeners { // after that: whoever looks for sessions finds where they may be from now on
 		l.port.owner.Store(l)
 	}

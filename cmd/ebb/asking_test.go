@@ -58,6 +58,8 @@ func TestAskAtAPathWithAToken(t *testing.T) {
 	for _, c := range []struct{ typed, want string }{
 		{"hold [ADMIN] ", "default"},
 		{"release [ADMIN] default ", ""},
+		{"switch [ADMIN] ", "default"},
+		{"switch [ADMIN] default --to ", backend},
 		{"drain [ADMIN] ", "default"},
 		{"maint [ADMIN] default ", backend},
 		{"ready [ADMIN] default " + backend + " ", ""},

@@ -132,6 +132,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 		newEventsCommand(),
 		newHoldCommand(),
 		newReleaseCommand(),
+		newSwitchCommand(),
 		newDrainCommand(),
 		newMaintCommand(),
 		newReadyCommand(),

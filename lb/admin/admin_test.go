@@ -55,6 +55,22 @@ func (f *fake) HoldPool(pool string, on bool) (HoldReply, error) {
 	return HoldReply{Pool: pool, Held: on, Changed: true, Waiting: 3}, nil
 }
 
+func (f *fake) SwitchPool(ctx context.Context, pool, to string, timeout time.Duration, tell func(SwitchStep)) error {
+	if pool != "db" {
+		return &Unknown{Text: "no pool is named " + pool, Pools: []string{"db"}}
+	}
+	step := SwitchStep{Step: "held", Pool: pool, To: to, Held: true, Detail: timeout.String()}
+	tell(step)
+	if to == "nobody" {
+		<-ctx.Done()
+	}
+	if step.Step, step.Held = "done", false; to == "other" {
+		step.Step, step.Detail = "failed", "it was another"
+	}
+	tell(step)
+	return nil
+}
+
 func (f *fake) OrderPeer(pool, peer string, o Order) (PeerReply, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

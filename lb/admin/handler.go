@@ -47,6 +47,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		{http.MethodPost, "/v1/pools/{pool}/peers/{peer}/weight", func(w http.ResponseWriter, r *http.Request) { orderPeer(w, r, s, "weight") }},
 		{http.MethodPost, "/v1/pools/{pool}/hold", func(w http.ResponseWriter, r *http.Request) { holdPool(w, r, s, true) }},
 		{http.MethodPost, "/v1/pools/{pool}/release", func(w http.ResponseWriter, r *http.Request) { holdPool(w, r, s, false) }},
+		{http.MethodPost, "/v1/pools/{pool}/switch", func(w http.ResponseWriter, r *http.Request) { switchPool(w, r, s) }},
 		get("/v1/listeners/{listener}/explain", func(w http.ResponseWriter, r *http.Request) { explain(w, r, s) }),
 		get("/v1/epochs", func(w http.ResponseWriter, _ *http.Request) { epochs(w, s) }),
 		get("/v1/conns", func(w http.ResponseWriter, r *http.Request) { conns(w, r, s) }),

@@ -38,6 +38,7 @@ var operations = map[string]operation{
 	"POST /v1/pools/{pool}/peers/{peer}/weight": {about: "Give a peer another weight: 0 to 65535, or null for that of the config or DNS", body: WeightRequest{}, reply: PeerReply{}},
 	"POST /v1/pools/{pool}/hold":                {about: "Let the new clients of a pool wait", body: struct{}{}, reply: HoldReply{}},
 	"POST /v1/pools/{pool}/release":             {about: "Let the waiting clients of a pool go", body: struct{}{}, reply: HoldReply{}},
+	"POST /v1/pools/{pool}/switch":              {about: "Hold a pool until a peer is its primary; the answer is a SwitchStep a line", body: SwitchRequest{}, reply: "application/x-ndjson"},
 	"GET /v1/listeners/{listener}/explain":      {about: "Where a new client would go, and why", query: "source: ADDRESS or ADDRESS:PORT of the client", reply: Explanation{}},
 	"GET /v1/epochs":                            {about: "The epochs of all pools, and the sessions that each holds", reply: []PoolEpochs{}},
 	"GET /v1/conns":                             {about: "Sessions, the oldest first; the header Ebb-Matched has their number", query: sessionQuery + "; limit: at most as many", reply: []Conn{}},
@@ -57,6 +58,7 @@ var pathParameter = regexp.MustCompile(`{(\w+)}`)
 func describe(list []route) map[string]any {
 	s := schemas{}
 	s.of(reflect.TypeFor[Event]())
+	s.of(reflect.TypeFor[SwitchStep]())
 	problems := content("application/json", s.of(reflect.TypeFor[problem]()))
 	paths := map[string]map[string]any{}
 	for _, r := range list {

@@ -30,6 +30,9 @@ type Source interface {
 	Plan(file, text string) (changes []string, err error)
 	// HoldPool makes the new clients of a pool wait, or lets those that wait go. The error is *Unknown if there is no such pool.
 	HoldPool(pool string, on bool) (HoldReply, error)
+	// SwitchPool holds a pool until a peer is its primary, for at most timeout and no longer than ctx lasts, and tells each step. An
+	// error says why nothing was done.
+	SwitchPool(ctx context.Context, pool, to string, timeout time.Duration, tell func(SwitchStep)) error
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
 	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.
