@@ -78,7 +78,7 @@ func TestEventsTellOfEjections(t *testing.T) {
 func TestEventsWhateverTheLevel(t *testing.T) {
 	lines := new(logLines)
 	events := admin.NewEvents()
-	log := slog.New(&eventHandler{Handler: NewLogger(lines, "json", slog.LevelWarn).Handler(), events: events}).With("pool", "db")
+	log := slog.New(&eventHandler{Handler: NewLogger(lines, NewLogForm("json"), slog.LevelWarn).Handler(), events: events}).With("pool", "db")
 	log.Info("peer up", "peer", "192.0.2.1:1")
 	log.Info("session", "id", 1)
 	log.Debug("epoch freed")

@@ -46,11 +46,12 @@ type RunOptions struct {
 	Hurry   <-chan struct{} // closed to stop waiting for sessions while shutting down
 
 	// What a reload needs. Without Load there is none.
-	Load      func() (*config.Config, error)                  // reads the config again
-	Parse     func(file, text string) (*config.Config, error) // is Load for a text
-	SetLog    func(config.Log)                                // the level has changed
-	Reloading func()                                          // a reload begins
-	Reloaded  func()                                          // it has ended, well or not
+	Load  func() (*config.Config, error)                  // reads the config again
+	Parse func(file, text string) (*config.Config, error) // is Load for a text
+	// PrepareLog makes ready what a config says of the log: then one of the two is called, to log so or to let go of it.
+	PrepareLog func(*config.Config) (use, drop func(), err error)
+	Reloading  func() // a reload begins
+	Reloaded   func() // it has ended, well or not
 }
 
 // Server is a running balancer.

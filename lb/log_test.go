@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ func (b *blocked) Write(p []byte) (int, error) {
 func TestLI9ABlockedTargetBlocksNobody(t *testing.T) {
 	target := &blocked{release: make(chan struct{})}
 	s := NewLogSink(target)
-	const lines = logQueue + 500
+	const lines = logQueued + 500
 	line := []byte("line 0000\n")
 	for i := range lines {
 		copy(line, fmt.Sprintf("line %04d\n", i)) // the buffer is the caller's again when Write returns
@@ -36,9 +37,9 @@ func TestLI9ABlockedTargetBlocksNobody(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	// One line may be in the writer's hand, the queue holds logQueue, the rest is lost and counted.
+	// One line may be in the writer's hand, the queue holds logQueued, the rest is lost and counted.
 	lost := int(s.Dropped())
-	if lost < lines-logQueue-1 || lost > lines-logQueue {
+	if lost < lines-logQueued-1 || lost > lines-logQueued {
 		t.Fatalf("dropped %d of %d", lost, lines)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
@@ -53,7 +54,7 @@ func TestLI9ABlockedTargetBlocksNobody(t *testing.T) {
 	if len(got) != lines-lost {
 		t.Errorf("%d lines written, want %d", len(got), lines-lost)
 	}
-	for i, text := range got[:logQueue] {
+	for i, text := range got[:logQueued] {
 		if text != fmt.Sprintf("line %04d", i) {
 			t.Fatalf("line %d is %q", i, text)
 		}
@@ -89,10 +90,61 @@ func TestCloseAmongWriters(t *testing.T) {
 	wg.Wait()
 }
 
+// A sink that is turned from a writer which blocks goes on at once in the other, and each line is written to one of the two.
+func TestLI9ABlockedTargetIsLeft(t *testing.T) {
+	first, second := &blocked{release: make(chan struct{})}, &blocked{release: make(chan struct{})}
+	close(second.release)
+	s := NewLogSink(first)
+	const writers, each = 4, 500
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				fmt.Fprintf(s, "%d %03d\n", w, i)
+			}
+		})
+	}
+	flush := s.Turn(second)
+	wg.Wait()
+	fmt.Fprintln(s, "the last")
+	s.Close(context.Background()) // the other is done although the first has taken nothing
+	if !strings.HasSuffix(second.String(), "the last\n") {
+		t.Errorf("the second ends with %.20q", second.String()[max(0, second.Len()-20):])
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	flush(ctx) // does not wait for ever
+	close(first.release)
+	flush(context.Background())
+	lines := strings.Fields(strings.ReplaceAll(first.String()+second.String(), " ", "_"))
+	slices.Sort(lines)
+	if n := len(slices.Compact(lines)); n != writers*each+1 || s.Dropped() != 0 {
+		t.Errorf("%d lines, %d dropped", n, s.Dropped())
+	}
+}
+
+func TestTheFormOfLinesChanges(t *testing.T) {
+	var b bytes.Buffer
+	form := NewLogForm("json")
+	log := NewLogger(&b, form, slog.LevelInfo).With("pool", "db").WithGroup("g")
+	for _, want := range []string{`{"time":`, "time=", `{"time":`} {
+		if want == "time=" {
+			form.Set("text")
+		} else {
+			form.Set("json")
+		}
+		b.Reset()
+		log.Info("m", "n", 1)
+		if got := b.String(); !strings.HasPrefix(got, want) || !strings.Contains(got, "db") || strings.Count(got, "\n") != 1 {
+			t.Errorf("line: %s", got)
+		}
+	}
+}
+
 func TestLoggerUnits(t *testing.T) {
 	var b bytes.Buffer
-	NewLogger(&b, "json", slog.LevelInfo).Info("m", "took", 1500*time.Microsecond)
-	NewLogger(&b, "json", slog.LevelInfo).Debug("not this")
+	NewLogger(&b, NewLogForm("json"), slog.LevelInfo).Info("m", "took", 1500*time.Microsecond)
+	NewLogger(&b, NewLogForm("json"), slog.LevelInfo).Debug("not this")
 	var line map[string]any
 	if err := json.Unmarshal(b.Bytes(), &line); err != nil {
 		t.Fatal(err)
@@ -101,7 +153,7 @@ func TestLoggerUnits(t *testing.T) {
 		t.Errorf("line: %v", line)
 	}
 	b.Reset()
-	NewLogger(&b, "text", slog.LevelInfo).Info("m", "took", time.Second)
+	NewLogger(&b, NewLogForm("text"), slog.LevelInfo).Info("m", "took", time.Second)
 	if !strings.Contains(b.String(), "took_ms=1000") {
 		t.Errorf("line: %s", b.String())
 	}

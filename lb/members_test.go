@@ -26,7 +26,7 @@ type membership struct {
 
 func newMembership(hasIPv6 bool, conf ...config.Backend) *membership {
 	m := &membership{logs: new(logLines), passing: make(map[netip.AddrPort]bool)}
-	m.members = newMembers(conf, NewLogger(m.logs, "json", slog.LevelDebug),
+	m.members = newMembers(conf, NewLogger(m.logs, NewLogForm("json"), slog.LevelDebug),
 		func(a netip.AddrPort) bool { return m.passing[a] },
 		func(list []pool.Member, _ pool.Cause) { m.now = list })
 	m.prepare(hasIPv6)

@@ -17,7 +17,9 @@ func plan(old, now *config.Config) (lines []string) {
 	}
 	part("admin", config.Changed(old.Admin, now.Admin))
 	part("log", config.Changed(old.Log, now.Log))
-	part("relay", config.Changed(old.Relay, now.Relay))
+	if keys := config.Changed(old.Relay, now.Relay); len(keys) > 0 {
+		lines = append(lines, "relay: changed "+strings.Join(keys, ", ")+" (needs restart)")
+	}
 	if old.ShutdownDelay != now.ShutdownDelay {
 		lines = append(lines, "shutdown_delay: changed")
 	}
@@ -73,14 +75,6 @@ func needsTable(old, now config.Pool) bool {
 
 // fixed lists what a reload cannot change.
 func fixed(old, now *config.Config) (problems config.Problems) {
-	for _, key := range config.Changed(old.Relay, now.Relay) {
-		problems = append(problems, now.Problem("relay."+key, "changed, which takes a restart"))
-	}
-	for _, key := range config.Changed(old.Log, now.Log) {
-		if key == "format" || key == "target" {
-			problems = append(problems, now.Problem("log."+key, "changed, which takes a restart"))
-		}
-	}
 	if old.Admin.Listen == now.Admin.Listen { // else it is another socket
 		for _, key := range config.Changed(old.Admin, now.Admin) {
 			if key == "mode" || key == "group" {

@@ -154,6 +154,7 @@ func (s *Server) adopt(conf *config.Config) ([]string, error) {
 	if len(changes) == 0 {
 		return changes, nil
 	}
+	conf.Relay = old.conf.Relay // which is what runs, until a restart
 	t := &transition{s: s, old: old, next: &generation{conf: conf}, proposals: make(map[*livePool]*proposal)}
 	if err := t.prepare(); err != nil {
 		t.undo()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -380,20 +381,55 @@ func TestRU11ReloadsThatMeetAreOne(t *testing.T) {
 	r.closed()
 }
 
-// What takes a restart is named, and nothing else is done either.
-func TestReloadNamesWhatTakesARestart(t *testing.T) {
+// What takes a restart is named each time, and the rest is done.
+func TestReloadNamesWhatNeedsARestart(t *testing.T) {
 	r := newRig(t)
 	list, _ := backends(t, "127.0.0.2")
 	r.pool().Backends = []config.Backend{literal(list[0].addr)}
 	r.serve()
-	_, err := r.reload(func(c *config.Config) {
-		c.Relay.Loops, c.Log.Format, c.Pools[0].ConnectAttempts = 7, "text", 9
-	})
-	if err == nil || !strings.Contains(err.Error(), "relay.loops: changed, which takes a restart") || !strings.Contains(err.Error(), "log.format") {
+	loops := r.conf.Relay.Loops
+	change := func(c *config.Config) { c.Relay.Loops, c.Pools[0].ConnectAttempts = 7, 9 }
+	r.reloads(change, "relay: changed loops (needs restart)", "pool db: changed connect_attempts")
+	r.reloads(change, "relay: changed loops (needs restart)")
+	if now := r.server.running().conf; now.Pools[0].ConnectAttempts != 9 || now.Relay.Loops != loops {
+		t.Errorf("%d attempts, %d loops", now.Pools[0].ConnectAttempts, now.Relay.Loops)
+	}
+	r.reloads(func(c *config.Config) { c.Pools[0].ConnectAttempts = 9 })
+	r.ask()
+	r.closed()
+}
+
+// The log that a reload has made ready is used if all of it can be done, and let go of otherwise.
+func TestReloadOfTheLogIsAllOrNothing(t *testing.T) {
+	r := newRig(t)
+	list, _ := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
+	var used, dropped atomic.Int64
+	var fails atomic.Bool
+	r.prepareLog = func(c *config.Config) (use, drop func(), err error) {
+		if fails.Load() {
+			return nil, nil, config.Problems{c.Problem("log.target", "no such place")}
+		}
+		return func() { used.Add(1) }, func() { dropped.Add(1) }, nil
+	}
+	r.serve()
+	taken := netip.MustParseAddrPort(r.addr())
+	elsewhere := func(c *config.Config) {
+		c.Log.Format = "text"
+		c.Listeners = append(slices.Clone(c.Listeners), c.Listeners[0])
+		c.Listeners[1].Name, c.Listeners[1].Listen = "taken", []config.Endpoint{{Network: "tcp", Addr: taken}}
+	}
+	if _, err := r.reload(elsewhere); err == nil || used.Load() != 0 || dropped.Load() != 1 {
+		t.Errorf("%v: used %d, let go %d", err, used.Load(), dropped.Load())
+	}
+	fails.Store(true)
+	if _, err := r.reload(elsewhere); err == nil || !strings.Contains(err.Error(), "log.target: no such place") || !strings.Contains(err.Error(), "listener taken") {
 		t.Errorf("%v", err)
 	}
-	if r.server.running().pools[0].conf().ConnectAttempts != 3 {
-		t.Error("something was changed")
+	fails.Store(false)
+	r.reloads(func(c *config.Config) { c.Log.Format = "text" }, "log: changed format")
+	if used.Load() != 1 || dropped.Load() != 1 {
+		t.Errorf("used %d, let go %d", used.Load(), dropped.Load())
 	}
 	r.ask()
 	r.closed()

@@ -173,6 +173,9 @@ type rig struct {
 	hurry  chan struct{}
 	next   atomic.Pointer[config.Config] // what a reload reads
 	loads  atomic.Int64
+
+	prepareLog func(*config.Config) (use, drop func(), err error) // nil for a log that does not change
+
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -236,9 +239,10 @@ func (r *rig) start() *rig {
 	started := make(chan *Server, 1)
 	go func() {
 		r.done <- Run(ctx, r.conf, RunOptions{
-			Log: NewLogger(r.logs, "json", slog.LevelDebug), Version: "test", Hurry: r.hurry,
+			Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelDebug), Version: "test", Hurry: r.hurry,
 			Ready: func() { close(r.ready) }, Started: func(s *Server) { started <- s },
-			Load: func() (*config.Config, error) { r.loads.Add(1); return r.next.Load(), nil },
+			Load:       func() (*config.Config, error) { r.loads.Add(1); return r.next.Load(), nil },
+			PrepareLog: r.prepareLog,
 		})
 	}()
 	r.t.Cleanup(func() {

@@ -139,7 +139,7 @@ func TestAddressInUse(t *testing.T) {
 	free := r.conf.Listeners[0].Listen[0]
 	r.conf.Listeners[0].Listen = []config.Endpoint{free, {Network: "tcp", Addr: taken}, {Network: "udp", Addr: takenUDP}}
 	r.conf.Admin.Listen = taken.String()
-	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, "json", slog.LevelInfo)})
+	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelInfo)})
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("error: %v", err)
 	}
@@ -156,7 +156,7 @@ func TestAddressInUse(t *testing.T) {
 	r.conf.Admin.Listen = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.5"), other).String()
 	b := named("not..a.name", 1)
 	r.conf.Pools[0].Backends = []config.Backend{named("127.0.0.1", 1), b}
-	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, "json", slog.LevelInfo)})
+	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelInfo)})
 	if err == nil || !strings.Contains(err.Error(), "pool db: backend not..a.name:1: ") {
 		t.Errorf("error: %v", err)
 	}

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,8 @@ type transition struct {
 	freshPools []*livePool
 	proposals  map[*livePool]*proposal // of pools that stay
 	settings   []*settings             // of listeners, as the config lists them
+
+	useLog, dropLog func() // nil if the log cannot change
 }
 
 // prepare makes everything that can fail.
@@ -42,6 +45,16 @@ func (t *transition) prepare() error {
 		if t.next.admin, err = t.s.newAdmin(conf.Admin); err != nil {
 			t.next.admin = nil
 			fail("admin.listen", err)
+		}
+	}
+	if prepare := t.s.opts.PrepareLog; prepare != nil {
+		var err error
+		var wrong config.Problems
+		switch t.useLog, t.dropLog, err = prepare(conf); {
+		case errors.As(err, &wrong):
+			problems = append(problems, wrong...)
+		case err != nil:
+			return err
 		}
 	}
 	if len(problems) > 0 {
@@ -187,13 +200,16 @@ func (t *transition) undo() {
 	for _, id := range t.ids {
 		t.s.watcher.Remove(id)
 	}
+	if t.dropLog != nil {
+		t.dropLog()
+	}
 }
 
 // commit makes the next generation the present one. Nothing in it can fail.
 func (t *transition) commit() {
 	s, conf := t.s, t.next.conf
-	if s.opts.SetLog != nil {
-		s.opts.SetLog(conf.Log)
+	if t.useLog != nil {
+		t.useLog()
 	}
 	s.access.set(conf.Log)
 	bound := newBindings(&s.own, t.next.listeners)

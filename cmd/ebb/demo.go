@@ -53,7 +53,7 @@ own count and the table's. It fails if a connection did, or if a retired epoch w
 			}
 			log := slog.New(slog.DiscardHandler)
 			if verbose {
-				log = lb.NewLogger(cmd.ErrOrStderr(), "text", slog.LevelInfo)
+				log = lb.NewLogger(cmd.ErrOrStderr(), lb.NewLogForm("text"), slog.LevelInfo)
 			}
 			backends, err := listenBackends()
 			if err != nil {

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/ebb-lb/ebb/lb"
-	"github.com/ebb-lb/ebb/lb/logtarget"
 )
 
 // stopper turns signals into the two steps of a shutdown: the first SIGTERM or SIGINT ends ctx, the second closes hurry.
@@ -21,15 +20,15 @@ type stopper struct {
 	signals  chan os.Signal
 	cancel   context.CancelFunc
 	notifier *notifier
-	target   logtarget.Target
+	reopen   func()
 	log      *slog.Logger
 	done     sync.WaitGroup
 }
 
 // newStopper begins to listen for signals. Close ends it.
-func newStopper(ctx context.Context, n *notifier, target logtarget.Target, log *slog.Logger) (context.Context, *stopper) {
+func newStopper(ctx context.Context, n *notifier, reopen func(), log *slog.Logger) (context.Context, *stopper) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stopper{hurry: make(chan struct{}), started: make(chan *lb.Server, 1), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, target: target, log: log}
+	s := &stopper{hurry: make(chan struct{}), started: make(chan *lb.Server, 1), signals: make(chan os.Signal, 8), cancel: cancel, notifier: n, reopen: reopen, log: log}
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	s.done.Go(func() { s.listen(ctx) })
 	return ctx, s
@@ -65,15 +64,6 @@ func (s *stopper) reload(ctx context.Context) {
 		_, _ = server.Reload()
 	case <-ctx.Done():
 	}
-}
-
-// reopen says so as the first line in the new file, or in the old one why it stays.
-func (s *stopper) reopen() {
-	if err := s.target.Reopen(); err != nil {
-		s.log.Error("log not opened again", "error", err)
-		return
-	}
-	s.log.Info("log opened again")
 }
 
 func (s *stopper) close() {

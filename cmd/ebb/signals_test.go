@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ebb-lb/ebb/lb/logtarget"
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 // lines is a log target that several goroutines may use.
@@ -107,8 +107,9 @@ func TestSignals(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	target := openTarget(t, filepath.Join(dir, "ebb.log"))
-	ctx, s := newStopper(t.Context(), &notifier{log: log}, target, log)
+	path := filepath.Join(dir, "ebb.log")
+	target := openLogging(t, path)
+	ctx, s := newStopper(t.Context(), &notifier{log: log}, target.reopen, target.Logger)
 	defer s.close()
 
 	raise(t, syscall.SIGHUP) // nothing has started that could reload
@@ -117,12 +118,12 @@ func TestSignals(t *testing.T) {
 	}
 
 	raise(t, syscall.SIGUSR1)
-	out.await(t, "log opened again")
+	awaitFile(t, path, "log opened again")
 	if err := os.Rename(dir, dir+".gone"); err != nil {
 		t.Fatal(err)
 	}
 	raise(t, syscall.SIGUSR1)
-	out.await(t, `msg="log not opened again" error="open `)
+	awaitFile(t, dir+".gone/ebb.log", `"msg":"log not opened again","error":"open `)
 	if ctx.Err() != nil {
 		t.Fatal("SIGUSR1 ended it")
 	}
@@ -142,18 +143,33 @@ func TestSignals(t *testing.T) {
 	raise(t, syscall.SIGTERM) // a third finds nothing left to do
 }
 
-func openTarget(t *testing.T, name string) logtarget.Target {
+// openLogging is a log in the file at a path.
+func openLogging(t *testing.T, path string) *logging {
 	t.Helper()
-	target, err := logtarget.Open(name, io.Discard)
+	l, err := newLogging(&config.Config{Log: config.Log{Level: "info", Format: "auto", Target: path}}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { target.Close() })
-	return target
+	t.Cleanup(l.close)
+	return l
+}
+
+// awaitFile waits until a file has a text in it.
+func awaitFile(t *testing.T, path, text string) {
+	t.Helper()
+	for give := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(b), text) {
+			return
+		}
+		if time.Now().After(give) {
+			t.Fatalf("%s: %v, not within %v: %s", path, err, patience, text)
+		}
+	}
 }
 
 func TestStopperCloseAlone(t *testing.T) {
-	ctx, s := newStopper(t.Context(), &notifier{log: slog.New(slog.DiscardHandler)}, openTarget(t, "stderr"), slog.New(slog.DiscardHandler))
+	ctx, s := newStopper(t.Context(), &notifier{log: slog.New(slog.DiscardHandler)}, func() {}, slog.New(slog.DiscardHandler))
 	s.close()
 	if ctx.Err() != context.Canceled {
 		t.Error("the context lives on")
