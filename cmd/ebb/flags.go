@@ -28,7 +28,7 @@ var flagGroups = []flagGroup{
 	{"Peers", "balance check want connect-timeout proxy-out"},
 	{"Names", "resolver allow-answers min-refresh max-refresh"},
 	{"Sessions", "max-conns idle-timeout proxy-in engine loops"},
-	{"Process", "admin admin-token-file log-level log-format access-log ready-fd help"},
+	{"Process", "admin admin-token-file log-level log-format access-log watch ready-fd help"},
 }
 
 func (c *configFlags) add(cmd *cobra.Command) {
