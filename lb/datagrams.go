@@ -28,6 +28,7 @@ func (l *listener) sampleDatagrams(emit admin.Emit) {
 		r := &l.received[d]
 		emit(admin.UDPDatagrams, float64(r.datagrams.Load()), l.name, direction)
 		emit(admin.UDPBatch, float64(r.datagrams.Load()), l.name, direction, admin.Sum)
+		emit(admin.UDPJoined, float64(l.grouped[d].Load()), l.name, direction)
 		for i := range r.batches {
 			emit(admin.UDPBatch, float64(r.batches[i].Load()), l.name, direction, admin.UDPBatch.Bucket(i))
 		}
@@ -42,10 +43,12 @@ func (l *listener) datagramStatus() *admin.Datagrams {
 	if l.port.proto != "udp" {
 		return nil
 	}
-	st := &admin.Datagrams{Received: make(map[string]uint64), Batches: make(map[string]map[string]uint64), Dropped: l.dropped.all()}
+	st := &admin.Datagrams{
+		Received: make(map[string]uint64), Joined: make(map[string]uint64), Batches: make(map[string]map[string]uint64), Dropped: l.dropped.all(),
+	}
 	for d, direction := range directions {
 		r := &l.received[d]
-		st.Received[direction] = r.datagrams.Load()
+		st.Received[direction], st.Joined[direction] = r.datagrams.Load(), l.grouped[d].Load()
 		batches := make(map[string]uint64)
 		for i := range r.batches {
 			batches[admin.UDPBatch.Bucket(i)] = r.batches[i].Load()

@@ -41,13 +41,14 @@ func TestDatagramsAreInStatusAndMetrics(t *testing.T) {
 	eventually(t, "the drop", func() bool { return l.dropped.all()["max_conns"] == 1 })
 	flowOwner{l.port}.Overflowed(flow.In, 3)
 	flowOwner{l.port}.Overflowed(flow.Out, 4)
+	flowOwner{l.port}.Joined(flow.In, 5)
 	client := admin.NewClient(r.server.running().admin.Addr(), "")
 	st, err := client.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := st.Listeners[0].Datagrams
-	if d == nil || d.Received["in"] != 2 || d.Received["out"] != 1 || d.Batches["out"]["1"] != 1 || d.Batches["in"]["+Inf"] != 0 {
+	if d == nil || d.Received["in"] != 2 || d.Received["out"] != 1 || d.Batches["out"]["1"] != 1 || d.Batches["in"]["+Inf"] != 0 || d.Joined["in"] != 5 || d.Joined["out"] != 0 {
 		t.Errorf("%+v", d)
 	}
 	if want := map[string]uint64{"max_conns": 1, "overflow": 3, "reply_overflow": 4}; !maps.Equal(d.Dropped, want) {
@@ -70,6 +71,7 @@ func TestDatagramsAreInStatusAndMetrics(t *testing.T) {
 		`ebb_udp_batch_datagrams_bucket{direction="out",listener="front",le="+Inf"} 1`,
 		`ebb_udp_batch_datagrams_sum{direction="in",listener="front"} 2`,
 		`ebb_udp_batch_datagrams_count{direction="out",listener="front"} 1`,
+		`ebb_udp_joined_total{direction="in",listener="front"} 5`,
 		`ebb_udp_dropped_total{listener="front",reason="overflow"} 3`,
 		`ebb_udp_dropped_total{listener="front",reason="max_conns"} 1`,
 	} {

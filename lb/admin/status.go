@@ -95,6 +95,7 @@ type Listener struct {
 type Datagrams struct {
 	Received map[string]uint64            `json:"received"` // by direction
 	Batches  map[string]map[string]uint64 `json:"batches"`  // system calls that brought them, by direction and by how many at most: 1, 2, 4, 8, 16, 32, 64, +Inf
+	Joined   map[string]uint64            `json:"joined"`   // sent in one message with others, by direction
 	Dropped  map[string]uint64            `json:"dropped"`  // by reason (docs/udp.md)
 }
 

@@ -44,6 +44,8 @@ type Owner interface {
 	// Overflowed is told how many datagrams the kernel had no room for: those of clients at the listening socket, or those
 	// of a peer at the flow's.
 	Overflowed(d Direction, n uint32)
+	// Joined is told how many datagrams were sent in one message with others.
+	Joined(d Direction, n int)
 	// Dropped is told the reason for every datagram that was not passed on.
 	Dropped(reason string)
 }

@@ -249,12 +249,12 @@ func (l *loop) flush(f *Flow) {
 	l.outgoing.Reset()
 	l.places = l.places[:0]
 	for at := f.looped.first; at != 0; at = l.next[at-1] {
-		l.outgoing.Add(l.requests.Payload(at-1), nil, nil)
+		l.outgoing.Add(l.requests.Payload(at-1), nil, nil, true)
 		l.places = append(l.places, at-1)
 	}
 	f.looped.first = 0
 	for at := 0; at < len(l.places); {
-		n, err := l.outgoing.Send(f.looped.fd, at)
+		n, err := l.send(l.outgoing, f.looped.fd, In)
 		for i := range n {
 			f.In.Add(int64(l.outgoing.Size(at + i)))
 		}
@@ -266,10 +266,22 @@ func (l *loop) flush(f *Flow) {
 			l.again(f, l.places[at:])
 			return
 		default:
-			l.table.owner.Dropped(unsent(err))
-			at++
+			for range l.outgoing.Skip() {
+				l.table.owner.Dropped(unsent(err))
+				at++
+			}
 		}
 	}
+}
+
+// send sends what is left of v.
+func (l *loop) send(v *sock.Vector, fd int, d Direction) (n int, err error) {
+	before := v.Joined()
+	n, err = v.Send(fd)
+	if more := v.Joined() - before; more > 0 {
+		l.table.owner.Joined(d, more)
+	}
+	return n, err
 }
 
 // again ends a flow that was refused and passes what it has not sent.
@@ -321,7 +333,8 @@ func (l *loop) fromPeer(f *Flow) {
 		if !pass {
 			continue
 		}
-		l.replies.Add(l.responses.Payload(i), s.name[:s.nameSize], f.control)
+		more := len(l.clients) > 0 && l.clients[len(l.clients)-1] == f
+		l.replies.Add(l.responses.Payload(i), s.name[:s.nameSize], f.control, more)
 		l.clients = append(l.clients, f)
 		s.replies++
 		if last {
@@ -335,14 +348,16 @@ func (l *loop) fromPeer(f *Flow) {
 // flushReplies sends the replies of all flows.
 func (l *loop) flushReplies() {
 	for at := 0; at < l.replies.Len(); {
-		n, err := l.replies.Send(l.fd, at)
+		n, err := l.send(l.replies, l.fd, Out)
 		for i := range n {
 			l.clients[at+i].Out.Add(int64(l.replies.Size(at + i)))
 		}
 		at += n
 		if err != nil {
-			l.table.owner.Dropped("reply")
-			at++
+			for range l.replies.Skip() {
+				l.table.owner.Dropped("reply")
+				at++
+			}
 		}
 	}
 	for i, f := range l.clients {

@@ -3,6 +3,8 @@
 package flow
 
 import (
+	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -46,6 +48,41 @@ func TestBatchesAreBatches(t *testing.T) {
 	if n := len(r.opened()); n != 3 {
 		t.Errorf("%d flows", n)
 	}
+}
+
+// A stream of one flow goes as one message each way, and arrives as it was.
+func TestStreamsAreJoined(t *testing.T) {
+	if !*batched {
+		t.Skip("the portable carrier sends them one by one")
+	}
+	conn, err := sock.ListenUDP(t.Context(), localhost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, c := bind(t, localhost), bind(t, localhost)
+	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, peer.addr)
+	const n = 20
+	sent := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000-500*(i/(n-1))) } // the last is shorter
+	for i := range n {
+		c.send(r.addr, sent(i))
+	}
+	r.run()
+	var upstream netip.AddrPort
+	for i := range n {
+		upstream = peer.recv(sent(i))
+	}
+	r.stalled[Out].Lock()
+	for i := range n {
+		peer.send(upstream, sent(i))
+	}
+	r.stalled[Out].Unlock()
+	for i := range n {
+		c.recv(sent(i))
+	}
+	if got := r.joined[In].Load(); got != n-1 {
+		t.Errorf("%d requests were joined, want %d", got, n-1)
+	}
+	r.await("joined replies", func() bool { return r.joined[Out].Load() >= n-2 }) // the first may have come alone
 }
 
 // A refusal that is reported on a batch: what was not sent goes on in another flow, in order.
