@@ -54,7 +54,7 @@ var importRules = []importRule{
 		why:   "the datapath has no opinions",
 	},
 	{
-		packages: "lb/check", may: []string{"github.com/jackc/pgx/v5/pgproto3", "github.com/go-sql-driver/mysql", "golang.org/x/net/dns/dnsmessage"},
+		packages: "lb/check", may: []string{"github.com/jackc/pgx/v5/pgproto3", "github.com/go-sql-driver/mysql", "golang.org/x/net/dns/dnsmessage", "golang.org/x/sys/unix", "lb/internal/sock"},
 		never: []string{"pool", "dnswatch", "lb", "lb/config"},
 		why:   "a probe knows an address and a protocol",
 	},

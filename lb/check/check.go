@@ -7,9 +7,11 @@
 //		FastInterval: 500 * time.Millisecond, Fall: 3, Rise: 2, RefusedIsDown: true}, 0, func(s check.State) { ... })
 //	defer w.Close()
 //
-// The model: a probe asks one target with one set of options, in its own goroutine; a watch listens to a probe. Watches
-// with equal target and options share one probe, which lives as long as any of them does. Each probe gives a [Result]; a
-// target's [State] follows from its results: being up by fall and rise, all else by the last result that told it.
+// The model: a probe asks one target with one set of options; a watch listens to a probe. Watches with equal target and
+// options share one probe, which lives as long as any of them does. Each probe gives a [Result]; a target's [State]
+// follows from its results: being up by fall and rise, all else by the last result that told it. A clock begins the probes
+// that are due, those of the last 20 ms together, each in a goroutine of its own; but connections that are all that is
+// asked for it makes itself, many at once.
 //
 // Invariants:
 //

@@ -18,11 +18,15 @@ type Hub struct {
 	kinds  map[string]kindFunc // never changes after NewHub
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the probes' goroutines
+	wg     sync.WaitGroup // the clock, and who asks or tells
+	wake   chan struct{}  // holds one signal for the clock: a probe is due sooner than it knows
 
-	mu     sync.Mutex // guards the following, and the watches of each probe
-	closed bool
-	probes map[key]*probe
+	mu      sync.Mutex // guards the following, and all of each probe and watch that changes
+	closed  bool
+	probes  map[key]*probe
+	ticking bool      // the clock runs
+	due     agenda    // the probes that are neither asked nor told of
+	rings   time.Time // when the clock looks at due next
 }
 
 type key struct {
@@ -37,6 +41,7 @@ func NewHub() *Hub {
 		kinds:  maps.Clone(kinds),
 		ctx:    ctx,
 		cancel: cancel,
+		wake:   make(chan struct{}, 1),
 		probes: make(map[key]*probe),
 	}
 }
@@ -47,7 +52,7 @@ func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
 	for k, p := range h.probes {
-		p.closeAll()
+		p.endLocked()
 		delete(h.probes, k)
 	}
 	h.mu.Unlock()
@@ -83,13 +88,15 @@ func (h *Hub) Watch(target netip.AddrPort, o Options, maxLag time.Duration, noti
 	}
 	p := h.probes[k]
 	if p == nil {
-		p = newProbe(h, k, o, ask)
+		if p, err = newProbe(h, k, o, ask); err != nil {
+			return nil, fmt.Errorf("check %v: kind %q: %w", target, o.Kind, err)
+		}
 		h.probes[k] = p
-		h.wg.Go(p.run)
+		h.planLocked(p, time.Now())
 	}
 	w := &Watch{probe: p, maxLag: maxLag, notify: notify}
 	p.watches[w] = struct{}{}
-	p.signal()
+	p.tellLocked()
 	return w, nil
 }
 
@@ -105,6 +112,6 @@ func (h *Hub) drop(w *Watch) {
 	delete(p.watches, w)
 	if len(p.watches) == 0 {
 		delete(h.probes, p.key)
-		p.cancel()
+		p.endLocked()
 	}
 }

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(peersOf); kind != "" {
+		bePeers(kind)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	here  = netip.MustParseAddrPort("192.0.2.1:5432")

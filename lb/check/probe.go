@@ -2,80 +2,58 @@ package check
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 )
 
-// probe asks one target with one set of options for as long as anyone watches.
+// probe asks one target with one set of options for as long as anyone watches. At any time it waits until it is due, is
+// being asked, or tells its watches what was new; only after that it may be due again, so that none of them misses a change.
+// Who watches later is told while it waits or is asked.
 type probe struct {
 	hub     *Hub
 	key     key
 	options Options
 	ask     probeFunc
+	knock   *way // where a connection is all that is asked for, and the clock's own loop makes it; nil: ask does
 	ctx     context.Context
 	cancel  context.CancelFunc
-	wake    chan struct{} // holds one signal: a watch joined, or poked is set
-	poked   atomic.Bool
-	last    atomic.Pointer[Result] // nil before the first
 
-	watches map[*Watch]struct{} // guarded by hub.mu
-
-	// Only run uses these.
+	// Guarded by the hub's lock.
+	watches map[*Watch]struct{}
 	target  target
-	busy    bool        // a probe is under way, its result will come
-	results chan Result // of the probe under way
-	started time.Time   // when the last probe started; zero before the first
-	due     *time.Timer // fires when the next one may start; stopped while busy
+	busy    bool      // it is being asked, a result will come
+	telling bool      // tell runs
+	poked   bool      // since it was asked
+	started time.Time // when it was asked last; zero before the first time
+	at      time.Time // when it is due
+	place   int       // in the hub's agenda; -1: in none
 }
 
-func newProbe(h *Hub, k key, o Options, ask probeFunc) *probe {
+func newProbe(h *Hub, k key, o Options, ask probeFunc) (*probe, error) {
 	p := &probe{
 		hub:     h,
 		key:     k,
 		options: o,
 		ask:     ask,
-		wake:    make(chan struct{}, 1),
 		watches: make(map[*Watch]struct{}),
 		target:  target{options: o},
-		results: make(chan Result, 1),
+		place:   -1,
+	}
+	var err error
+	if knocks && o.Kind == "tcp" {
+		p.knock, err = newWay(o)
 	}
 	p.ctx, p.cancel = context.WithCancel(h.ctx)
-	return p
+	return p, err
 }
 
-func (p *probe) run() {
-	p.due = time.NewTimer(0)
-	defer p.due.Stop()
-	for {
-		select {
-		case <-p.ctx.Done():
-			if p.busy {
-				<-p.results
-			}
-			return
-		case <-p.due.C:
-			p.busy, p.started = true, time.Now()
-			go p.askOnce()
-		case r := <-p.results:
-			if p.ctx.Err() != nil {
-				return // the result is of our own hurry, not of the peer
-			}
-			p.busy = false
-			p.last.Store(&r)
-			p.target.observe(r)
-			p.schedule(p.target.interval())
-		case <-p.wake:
-		}
-		if !p.busy && p.poked.Swap(false) {
-			p.schedule(p.options.FastInterval)
-		}
-		p.tell()
+// endLocked is for a probe that nobody watches any more.
+func (p *probe) endLocked() {
+	for w := range p.watches {
+		w.closed = true
 	}
-}
-
-// schedule sets the next start to d after the last one.
-func (p *probe) schedule(d time.Duration) {
-	p.due.Reset(time.Until(p.started.Add(d)))
+	clear(p.watches)
+	p.cancel()
+	p.hub.due.remove(p)
 }
 
 func (p *probe) askOnce() {
@@ -87,98 +65,80 @@ func (p *probe) askOnce() {
 	if r.Latency == 0 {
 		r.Latency = r.At.Sub(start)
 	}
-	p.results <- r
+	p.answered(r)
 }
 
-// tell calls the watches that do not know the present state.
-func (p *probe) tell() {
+// answered takes the result in.
+func (p *probe) answered(r Result) {
 	p.hub.mu.Lock()
-	watches := make([]*Watch, 0, len(p.watches))
-	for w := range p.watches {
-		watches = append(watches, w)
+	defer p.hub.mu.Unlock()
+	p.busy = false
+	if p.ctx.Err() != nil {
+		return // the result is of our own hurry, not of the peer
 	}
-	p.hub.mu.Unlock()
-	for _, w := range watches {
-		if s, news := w.claim(p.target.state); news {
-			w.notify(s)
+	p.target.observe(r)
+	p.at = p.started.Add(p.target.interval())
+	p.pokeLocked()
+	p.tellLocked()
+	p.waitLocked()
+}
+
+// pokeLocked makes the probe due as early as pokes may.
+func (p *probe) pokeLocked() {
+	if !p.poked || p.busy {
+		return
+	}
+	p.poked = false
+	if early := p.started.Add(p.options.FastInterval); early.Before(p.at) {
+		p.at = early
+	}
+}
+
+// waitLocked has the probe wait for its time, if there is nothing else that it does.
+func (p *probe) waitLocked() {
+	if !p.busy && !p.telling && p.ctx.Err() == nil {
+		p.hub.planLocked(p, p.at)
+	}
+}
+
+// tellLocked sees to it that the watches hear what is new to them.
+func (p *probe) tellLocked() {
+	if p.telling {
+		return // and looks again before it ends
+	}
+	for w := range p.watches {
+		if _, news := w.news(p.target.state); news {
+			p.telling = true
+			p.hub.due.remove(p)
+			p.hub.wg.Go(p.tell)
+			return
 		}
 	}
 }
 
-// signal wakes run; one signal that waits already is enough.
-func (p *probe) signal() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
+// tell calls the watches that do not know the present state, until all do.
+func (p *probe) tell() {
+	for {
+		w, s := p.claim()
+		if w == nil {
+			return
+		}
+		w.notify(s)
 	}
 }
 
-// closeAll marks every watch closed. The hub's lock is held.
-func (p *probe) closeAll() {
+// claim finds a watch that is to be told, and the state as it must hear it; nil ends the telling. It does so right before
+// the call, so that a watch closed meanwhile, perhaps by another watch's notify, is not called.
+func (p *probe) claim() (*Watch, State) {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
 	for w := range p.watches {
-		w.closed = true
+		if s, news := w.news(p.target.state); news {
+			w.told = newsOf(s)
+			return w, s
+		}
 	}
-	clear(p.watches)
-}
-
-// Watch is one listener of a probe.
-type Watch struct {
-	probe  *probe
-	maxLag time.Duration // 0: lag does not matter
-	notify func(State)
-
-	// Guarded by the hub's lock.
-	closed bool
-	told   news // what notify was told last
-}
-
-// Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
-// under way may still run: Close does not wait for it, so it may be called from notify, and with any lock held.
-// Closing twice is fine.
-func (w *Watch) Close() { w.probe.hub.drop(w) }
-
-// Poke asks for a probe soon, because something else saw the target fail. Pokes never bring probes closer together
-// than FastInterval.
-func (w *Watch) Poke() {
-	w.probe.poked.Store(true)
-	w.probe.signal()
-}
-
-// Last gives the result of the last probe; false if there was none yet.
-func (w *Watch) Last() (Result, bool) {
-	if r := w.probe.last.Load(); r != nil {
-		return *r, true
-	}
-	return Result{}, false
-}
-
-// news is what a watch is told of, when any of it changes.
-type news struct {
-	known, up, lagging, full, draining, blind bool
-	role                                      Role
-	timeline                                  uint64
-}
-
-// claim gives the state as w must be told it, and notes that it was; false if that is nothing new. It does so right
-// before the call, so that a watch closed meanwhile, perhaps by another watch's notify, is not called.
-func (w *Watch) claim(s State) (State, bool) {
-	h := w.probe.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.Lagging = w.told.lagging
-	switch {
-	case !s.Up:
-		s.Lagging = false
-	case s.Last.Alive && s.Last.Role != RoleUnknown:
-		s.Lagging = lagging(s.Last, w.maxLag, w.told.lagging)
-	}
-	n := news{
-		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining, blind: s.Blind,
-		role: s.Role, timeline: s.Timeline,
-	}
-	if w.closed || w.told == n || !s.Known && !s.Blind && !w.told.blind {
-		return s, false
-	}
-	w.told = n
-	return s, true
+	p.telling = false
+	p.waitLocked()
+	return nil, State{}
 }

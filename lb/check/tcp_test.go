@@ -35,20 +35,30 @@ func listen(t *testing.T, serve func(net.Conn)) netip.AddrPort {
 	return netip.MustParseAddrPort(ln.Addr().String())
 }
 
-func ask(t *testing.T, target netip.AddrPort) Result {
+// ways are the two in which a connection is made: with others by the clock, and alone.
+var ways = map[string]func(*testing.T, Options, netip.AddrPort) Result{"clock": askHub, "alone": probeOnce}
+
+// askHub gives what the first probe of a hub finds.
+func askHub(t *testing.T, o Options, target netip.AddrPort) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	probe, err := newTCP(Options{})
-	if err != nil {
+	h := NewHub()
+	defer h.Close()
+	o.Interval, o.FastInterval, o.Fall, o.Rise = time.Hour, time.Hour, 1, 1
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	found := make(chan Result, 1)
+	if _, err := h.Watch(target, o, 0, func(s State) { found <- s.Last }); err != nil {
 		t.Fatal(err)
 	}
-	return probe(ctx, target)
+	return <-found
 }
 
 func TestTCPProbeOfAServer(t *testing.T) {
-	if r := ask(t, listen(t, func(net.Conn) {})); !r.Alive || r.Reason != OK || r.Latency <= 0 {
-		t.Errorf("%+v", r)
+	for way, ask := range ways {
+		if r := ask(t, Options{Kind: "tcp"}, listen(t, func(net.Conn) {})); !r.Alive || r.Reason != OK || r.Latency <= 0 {
+			t.Errorf("%s: %+v", way, r)
+		}
 	}
 }
 
@@ -61,12 +71,14 @@ func TestTCPProbeIsPolite(t *testing.T) {
 		_, err := io.Copy(io.Discard, c)
 		saw <- err
 	})
-	for range 50 { // a rude probe resets only if the greeting was there before it closed
-		if r := ask(t, target); !r.Alive {
-			t.Fatalf("%+v", r)
-		}
-		if err := <-saw; err != nil {
-			t.Fatalf("the server read %v, want a plain end", err)
+	for way, ask := range ways {
+		for range 30 { // a rude probe resets only if the greeting was there before it closed
+			if r := ask(t, Options{Kind: "tcp"}, target); !r.Alive {
+				t.Fatalf("%s: %+v", way, r)
+			}
+			if err := <-saw; err != nil {
+				t.Fatalf("%s: the server read %v, want a plain end", way, err)
+			}
 		}
 	}
 }
@@ -78,8 +90,20 @@ func TestTCPProbeOfAClosedPort(t *testing.T) {
 	}
 	target := netip.MustParseAddrPort(ln.Addr().String())
 	ln.Close()
-	if r := ask(t, target); r.Alive || r.Reason != Refused || r.Detail == "" {
-		t.Errorf("%+v", r)
+	for way, ask := range ways {
+		if r := ask(t, Options{Kind: "tcp"}, target); r.Alive || r.Reason != Refused || r.Detail == "" {
+			t.Errorf("%s: %+v", way, r)
+		}
+	}
+}
+
+// patiently polls until something has happened.
+func patiently(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }
 

@@ -101,22 +101,25 @@ func TestTLSProbeReadsChangedFiles(t *testing.T) {
 
 func TestProbeOwnPortAndHeader(t *testing.T) {
 	v2 := []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")
-	target, last := script(t, v2)
-	elsewhere := netip.AddrPortFrom(target.Addr(), 1)
-	wantReason(t, probeOnce(t, Options{Kind: "tcp", Port: target.Port(), Proxy: "v2"}, elsewhere), OK)
-	saw := make(chan string, 1)
-	target = listen(t, func(c net.Conn) {
-		b, _ := io.ReadAll(c)
-		saw <- string(b) + "|" + c.RemoteAddr().String()
-	})
-	wantReason(t, probeOnce(t, Options{Kind: "tcp", Proxy: "v1"}, target), OK)
-	got := <-saw
-	header, from, _ := strings.Cut(got, "\r\n|")
-	client := netip.MustParseAddrPort(from)
-	if want := fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d", client.Port(), target.Port()); header != want {
-		t.Errorf("the server got %q, want %q", header, want)
-	}
-	if err := last(); err != nil {
-		t.Error(err)
+	for way, ask := range ways {
+		t.Run(way, func(t *testing.T) {
+			saw := make(chan string, 1)
+			target := listen(t, func(c net.Conn) {
+				b, _ := io.ReadAll(c)
+				saw <- string(b) + "|" + c.RemoteAddr().String()
+			})
+			elsewhere := netip.AddrPortFrom(target.Addr(), 1)
+			wantReason(t, ask(t, Options{Kind: "tcp", Port: target.Port(), Proxy: "v2"}, elsewhere), OK)
+			if got := <-saw; !strings.HasPrefix(got, string(v2)+"|") {
+				t.Errorf("the server got %q, want %q", got, v2)
+			}
+			wantReason(t, ask(t, Options{Kind: "tcp", Proxy: "v1"}, target), OK)
+			got := <-saw
+			header, from, _ := strings.Cut(got, "\r\n|")
+			client := netip.MustParseAddrPort(from)
+			if want := fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d", client.Port(), target.Port()); header != want {
+				t.Errorf("the server got %q, want %q", header, want)
+			}
+		})
 	}
 }

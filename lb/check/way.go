@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -54,7 +53,7 @@ func (w *way) dial(ctx context.Context, target netip.AddrPort) (*conn, error) {
 	// connect the socket to itself. Dial tries again when it sees that, but only twice.
 	if raw.LocalAddr().String() == raw.RemoteAddr().String() {
 		_ = c.Close()
-		return nil, &failure{Refused, errors.New("connected to itself: nothing listens on " + target.String())}
+		return nil, errSelf(target)
 	}
 	if w.header != nil {
 		local := raw.LocalAddr().(*net.TCPAddr).AddrPort()
@@ -64,6 +63,10 @@ func (w *way) dial(ctx context.Context, target netip.AddrPort) (*conn, error) {
 		}
 	}
 	return c, nil
+}
+
+func errSelf(target netip.AddrPort) error {
+	return &failure{Refused, fmt.Errorf("connected to itself: nothing listens on %v", target)}
 }
 
 // secure begins TLS on a connection to the target. That is closed if it fails.

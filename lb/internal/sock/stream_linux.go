@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +91,26 @@ func Stream(addr netip.AddrPort) (int, error) {
 	}
 	set(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	return int(fd), nil
+}
+
+// Connect begins to connect a non-blocking socket; that it has, or has not, shows when the socket is writable.
+func Connect(fd int, addr netip.AddrPort) error {
+	var b [SockaddrSize]byte
+	n := Sockaddr(&b, addr)
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(n))
+	if errno != 0 && errno != unix.EINPROGRESS {
+		return errno
+	}
+	return nil
+}
+
+// HandshakeTime is how long the other side took to answer a connect, as the kernel has measured it; 0 if it has not.
+func HandshakeTime(fd int) time.Duration {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil || info.Total_retrans > 0 {
+		return 0
+	}
+	return time.Duration(info.Rtt) * time.Microsecond
 }
 
 // SendWhole sends bytes on a new non-blocking connection, whose buffer is empty: it takes them all, or the connection is no

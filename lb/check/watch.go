@@ -1,0 +1,65 @@
+package check
+
+import "time"
+
+// Watch is one listener of a probe.
+type Watch struct {
+	probe  *probe
+	maxLag time.Duration // 0: lag does not matter
+	notify func(State)
+
+	// Guarded by the hub's lock.
+	closed bool
+	told   news // what notify was told last
+}
+
+// Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
+// under way may still run: Close does not wait for it, so it may be called from notify, and with any lock held.
+// Closing twice is fine.
+func (w *Watch) Close() { w.probe.hub.drop(w) }
+
+// Poke asks for a probe soon, because something else saw the target fail. Pokes never bring probes closer together
+// than FastInterval.
+func (w *Watch) Poke() {
+	h := w.probe.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w.probe.poked = true
+	w.probe.pokeLocked()
+	w.probe.waitLocked()
+}
+
+// Last gives the result of the last probe; false if there was none yet.
+func (w *Watch) Last() (Result, bool) {
+	h := w.probe.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := w.probe.target.state.Last
+	return last, !last.At.IsZero()
+}
+
+// news is what a watch is told of, when any of it changes.
+type news struct {
+	known, up, lagging, full, draining, blind bool
+	role                                      Role
+	timeline                                  uint64
+}
+
+func newsOf(s State) news {
+	return news{
+		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining, blind: s.Blind,
+		role: s.Role, timeline: s.Timeline,
+	}
+}
+
+// news gives the state as w must be told it; false if that is nothing new. The hub's lock is held.
+func (w *Watch) news(s State) (State, bool) {
+	s.Lagging = w.told.lagging
+	switch {
+	case !s.Up:
+		s.Lagging = false
+	case s.Last.Alive && s.Last.Role != RoleUnknown:
+		s.Lagging = lagging(s.Last, w.maxLag, w.told.lagging)
+	}
+	return s, w.told != newsOf(s) && (s.Known || s.Blind || w.told.blind)
+}
