@@ -47,11 +47,11 @@ bench-once:
 bench:
 	$(GO) run ./integration/bench -out docs/bench
 
-# Names that move under load for long, with the race detector: three names every 100 ms with 500 connections a second and
-# 100 long sessions, and a real authoritative server with dynamic updates.
+# What takes long, with the race detector: names that move under load, three of them every 100 ms with 500 connections a
+# second and 100 long sessions; a real authoritative server with dynamic updates; 64 MiB each way 20 times over a bad network.
 SOAKTIME ?= 10m
 soak: deps
-	$(GO) test -race -count=1 -v -timeout 3h -run 'TestDNS42Soak|TestDNSAuthority' ./integration -soak $(SOAKTIME) -authority 2m
+	$(GO) test -race -count=1 -v -timeout 3h -run 'TestDNS42Soak|TestDNSAuthority|TestTD5$$' ./integration -soak $(SOAKTIME) -authority 2m -td5 20
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:

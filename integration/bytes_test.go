@@ -44,6 +44,28 @@ func drink(r io.Reader) (sum [sha256.Size]byte, n int64, err error) {
 	return [sha256.Size]byte(hash.Sum(nil)), n, err
 }
 
+// half is what one end of a trade has sent and got.
+type half struct {
+	sent, got [sha256.Size]byte
+	n         int64 // bytes that came
+	err       error
+}
+
+// trade sends size bytes and its end, and reads until the other's end.
+func trade(c net.Conn, closeWrite func() error, seed uint64, size int64) (h half) {
+	var wait sync.WaitGroup
+	var failed error
+	wait.Go(func() {
+		if h.sent, failed = pour(c, seed, size); failed == nil {
+			failed = closeWrite()
+		}
+	})
+	h.got, h.n, h.err = drink(c)
+	wait.Wait()
+	h.err = errors.Join(h.err, failed)
+	return h
+}
+
 func TestTD1(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -55,30 +77,12 @@ func TestTD1(t *testing.T) {
 			if testing.Short() {
 				size = min(size, 64<<20)
 			}
-			type half struct {
-				sent, got [sha256.Size]byte
-				n         int64
-				err       error
-			}
-			both := func(c net.Conn, closeWrite func() error, seed uint64) (h half) {
-				var wg sync.WaitGroup
-				var werr error
-				wg.Go(func() {
-					if h.sent, werr = pour(c, seed, size); werr == nil {
-						werr = closeWrite()
-					}
-				})
-				h.got, h.n, h.err = drink(c)
-				wg.Wait()
-				h.err = errors.Join(h.err, werr)
-				return h
-			}
 			far := make(chan half, 1)
-			b := serve(t, at(2, freePort(t)), func(c peerConn) { far <- both(c, c.CloseWrite, 1) })
+			b := serve(t, at(2, freePort(t)), func(c peerConn) { far <- trade(c, c.CloseWrite, 1, size) })
 			e := start(t, setup{plain: c.plain, hosts: []string{host(2)}, port: b.addr.Port()})
 			cl := dial(t, e.addr)
 			begin := time.Now()
-			near := both(cl, cl.CloseWrite, 2)
+			near := trade(cl, cl.CloseWrite, 2, size)
 			other := <-far
 			t.Logf("%d MiB each way in %v", size>>20, time.Since(begin))
 			if near.err != nil || other.err != nil {

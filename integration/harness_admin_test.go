@@ -3,8 +3,10 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -18,13 +20,25 @@ var adminClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: tru
 
 // get asks the admin address. It does not fail the test, for ebb may be unable to answer, or gone.
 func (e *ebb) get(path string) (code int, body string, err error) {
-	resp, err := adminClient.Get("http://" + e.admin + path)
+	client := adminClient
+	if e.space != nil {
+		client = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: e.dialInSpace}}
+	}
+	resp, err := client.Get("http://" + e.admin + path)
 	if err != nil {
 		return 0, "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b), err
+}
+
+func (e *ebb) dialInSpace(ctx context.Context, network, addr string) (c net.Conn, err error) {
+	err = e.space.Do(func() (err error) {
+		c, err = new(net.Dialer).DialContext(ctx, network, addr)
+		return err
+	})
+	return c, err
 }
 
 // status is what a test looks at in /v1/status.

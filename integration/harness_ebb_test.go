@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ebb-lb/ebb/integration/link"
 )
 
 // patience is how long a test waits for what must come. It is no expectation: a busy machine is slow.
@@ -22,8 +24,9 @@ type ebb struct {
 	addr   netip.AddrPort // of its first listener
 	admin  string         // host:port
 	logs   *logs
-	traced bool // built with the race detector
-	checks bool // its pool probes its peers, which counts on the peers' side
+	space  *link.Space // whose network it has; nil is the test's own
+	traced bool        // built with the race detector
+	checks bool        // its pool probes its peers, which counts on the peers' side
 	base   usage
 
 	cmd    *exec.Cmd
@@ -44,7 +47,7 @@ func start(t *testing.T, s setup) *ebb {
 func launch(t *testing.T, s setup) *ebb {
 	t.Helper()
 	file := s.write(t)
-	e := spawn(t, s.plain, "-c", file)
+	e := spawnIn(t, s.space, s.plain, "-c", file)
 	e.addr, e.admin, e.checks = s.addr, s.admin, s.check != ""
 	e.awaitListening(t)
 	e.base = e.usage(t)
@@ -64,6 +67,12 @@ func startFlags(t *testing.T, addr netip.AddrPort, args ...string) *ebb {
 // spawn starts ebb run with --ready-fd and args.
 func spawn(t *testing.T, plain bool, args ...string) *ebb {
 	t.Helper()
+	return spawnIn(t, nil, plain, args...)
+}
+
+// spawnIn is spawn in a network namespace.
+func spawnIn(t *testing.T, space *link.Space, plain bool, args ...string) *ebb {
+	t.Helper()
 	binary := raceBinary
 	if plain {
 		binary = plainBinary
@@ -76,7 +85,7 @@ func spawn(t *testing.T, plain bool, args ...string) *ebb {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &ebb{logs: newLogs(), traced: !plain, ready: make(chan struct{}), exited: make(chan struct{})}
+	e := &ebb{logs: newLogs(), traced: !plain, space: space, ready: make(chan struct{}), exited: make(chan struct{})}
 	e.cmd = exec.Command(path, append([]string{"run", "--ready-fd", "3"}, args...)...)
 	e.cmd.ExtraFiles = []*os.File{readyWrite}
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // outlives no test, not even one that crashed
@@ -85,7 +94,11 @@ func spawn(t *testing.T, plain bool, args ...string) *ebb {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.cmd.Start(); err != nil {
+	start := e.cmd.Start
+	if space != nil {
+		start = func() error { return space.Do(e.cmd.Start) }
+	}
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	readyWrite.Close()
