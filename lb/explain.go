@@ -47,7 +47,7 @@ func explain(of []*listener, client netip.AddrPort) admin.Explanation {
 	for _, e := range st.Epochs {
 		x.Cause = e.Cause // the newest is the last
 	}
-	x.Outcome, x.Reason = l.outlook(client.Addr(), len(table.Next) > 0)
+	x.Outcome, x.Reason = l.outlook(client.Addr(), len(table.Next) > 0, table.Spent)
 	if x.Outcome != "peer" {
 		return x
 	}
@@ -60,13 +60,10 @@ func explain(of []*listener, client netip.AddrPort) admin.Explanation {
 }
 
 // outlook says what becomes of a new client, in the order in which listener.admit and trip.Next ask.
-func (l *listener) outlook(client netip.Addr, picked bool) (outcome, reason string) {
+func (l *listener) outlook(client netip.Addr, picked, spent bool) (outcome, reason string) {
 	q := &l.pool.queue
-	switch {
-	case client.IsValid() && !l.conf().access.Admits(client):
-		return "refused", end.Denied.String()
-	case l.limit.full():
-		return "refused", end.Limit.String()
+	if no := l.refuses(client); no.word != end.None {
+		return "refused", no.String()
 	}
 	why, wait := q.reasonToWait()
 	if !wait && !picked {
@@ -75,16 +72,21 @@ func (l *listener) outlook(client netip.Addr, picked bool) (outcome, reason stri
 	switch {
 	case !wait && picked:
 		return "peer", ""
+	case (!wait || l.port.proto == "udp") && spent:
+		return "refused", atPoolMaxConns.String()
 	case !wait, l.port.proto == "udp":
 		return "refused", end.NoPeer.String()
 	case !q.hasRoom(why):
-		return "refused", end.Limit.String()
+		return "refused", noRoom[why].String()
 	case q.held.Load():
 		return "wait", "an operator holds the pool"
 	case why == isHeld:
 		return "wait", "no peer may be picked"
 	case picked:
 		return "wait", "others wait already"
+	}
+	if spent {
+		return "wait", "the pool is at its limit"
 	}
 	return "wait", "every peer is at its limit"
 }

@@ -75,7 +75,7 @@ func TestExplainSaysWhatAClientWouldGet(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	waits := r.park(1)
-	expect("one waits", "refused", "limit")
+	expect("one waits", "refused", "limit (queue)")
 	r.hold(true)
 	first.Close()
 	expect("held", "wait", "an operator holds the pool")
@@ -103,7 +103,7 @@ func TestExplainOfAFullListenerAndOfMissingFacts(t *testing.T) {
 	}
 	c := r.dial()
 	greeting(t, c)
-	if x := r.explain("127.0.0.1:7"); x.Outcome != "refused" || x.Reason != "limit" {
+	if x := r.explain("127.0.0.1:7"); x.Outcome != "refused" || x.Reason != "limit (max_conns)" {
 		t.Errorf("%+v", x)
 	}
 	c.Close()

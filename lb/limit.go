@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"fmt"
 	"net/netip"
 	"sync/atomic"
 
@@ -36,20 +37,47 @@ type refusal struct {
 	word   end.Word
 }
 
+var atMaxConns = refusal{"max_conns", end.Limit}
+
+// refusals are what verdicts on a source come to.
+var refusals = [...]refusal{
+	gate.Taken:   {},
+	gate.TooMany: {"source_max_conns", end.Limit},
+	gate.TooFast: {"source_rate", end.Limit},
+}
+
+// String is what explain says of it.
+func (r refusal) String() string {
+	if r.reason == r.word.String() {
+		return r.reason
+	}
+	return fmt.Sprintf("%s (%s)", r.word, r.reason)
+}
+
 // take takes a place for a session, unless a limit is reached. Who gets one gives it back.
 func (m *limit) take(client netip.Addr) (gate.Place, refusal) {
 	place, verdict := m.sources.Take(client)
-	switch verdict {
-	case gate.TooMany:
-		return place, refusal{"source_max_conns", end.Limit}
-	case gate.TooFast:
-		return place, refusal{"source_rate", end.Limit}
+	if no := refusals[verdict]; no.word != end.None {
+		return place, no
 	}
 	if !m.takeOne() {
 		place.Give()
-		return gate.Place{}, refusal{"max_conns", end.Limit}
+		return gate.Place{}, atMaxConns
 	}
 	return place, refusal{}
+}
+
+// ask says what take would say, and takes nothing.
+func (m *limit) ask(client netip.Addr) refusal {
+	if client.IsValid() {
+		if no := refusals[m.sources.Ask(client)]; no.word != end.None {
+			return no
+		}
+	}
+	if m.full() {
+		return atMaxConns
+	}
+	return refusal{}
 }
 
 func (m *limit) takeOne() bool {

@@ -100,14 +100,31 @@ func (l *listener) leave() {
 
 // admit takes a place for a session, unless its client may not come in or a limit is reached. Whoever is admitted departs.
 func (l *listener) admit(client netip.Addr) (gate.Place, refusal) {
-	if !l.conf().access.Admits(client) {
-		return gate.Place{}, refusal{"denied", end.Denied}
+	if no := l.denies(client); no.word != end.None {
+		return gate.Place{}, no
 	}
 	place, no := l.limit.take(client)
 	if no.word == end.None {
 		l.active.Add(1)
 	}
 	return place, no
+}
+
+func (l *listener) denies(client netip.Addr) refusal {
+	if !l.conf().access.Admits(client) {
+		return refusal{"denied", end.Denied}
+	}
+	return refusal{}
+}
+
+// refuses says what admit would say, and takes nothing. Without a valid address the client is any.
+func (l *listener) refuses(client netip.Addr) refusal {
+	if client.IsValid() {
+		if no := l.denies(client); no.word != end.None {
+			return no
+		}
+	}
+	return l.limit.ask(client)
 }
 
 func (l *listener) depart(place gate.Place) {

@@ -56,11 +56,7 @@ type peerCheck struct {
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
 type peerCount struct{ ended [end.Count]atomic.Uint64 }
 
-func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) (*livePool, error) {
-	policy, err := pool.ParsePolicy(conf.Balance)
-	if err != nil {
-		return nil, err
-	}
+func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *pool.Reclaimer, hub *check.Hub, log *slog.Logger) *livePool {
 	p := &livePool{
 		name: conf.Name, log: log.With("pool", conf.Name), hub: hub,
 		checks: make(map[netip.AddrPort]*peerCheck), tier: tier,
@@ -68,15 +64,14 @@ func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *poo
 	p.queue.pool = p
 	p.settings.Store(&conf)
 	p.table = pool.New(pool.Options{
-		Name: conf.Name, Policy: policy, Slots: slots, MaxConns: conf.MaxConns, Bounded: conf.Bounded, Checked: conf.Check != nil, Fresh: p.fresh,
-		Tuning: tuning(&conf), Tier: tier, Said: said, OnGone: p.gone,
+		Name: conf.Name, Slots: slots, Tuning: tuning(&conf), Checked: conf.Check != nil, Fresh: p.fresh, Tier: tier, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
 		OnEject: func(peer *pool.Peer, d time.Duration) {
 			p.log.Warn("peer ejected", "peer", peer.Addr().String(), "for", d)
 		},
 	}, r)
 	p.members = newMembers(conf.Backends, p.log, p.isPassing, p.publish)
-	return p, nil
+	return p
 }
 
 // conf is what the config says of the pool now.

@@ -19,10 +19,7 @@ func BenchmarkChangeOf1000Addresses(b *testing.B) {
 	defer reclaimer.Close()
 	defer hub.Close()
 	conf := config.Pool{Name: "db", Balance: "leastconn", Backends: []config.Backend{public("db.test", "ipv4")}}
-	p, err := newLivePool(conf, nil, 0, 2, reclaimer, hub, NewLogger(io.Discard, NewLogForm("json"), slog.LevelInfo))
-	if err != nil {
-		b.Fatal(err)
-	}
+	p := newLivePool(conf, nil, 0, 2, reclaimer, hub, NewLogger(io.Discard, NewLogForm("json"), slog.LevelInfo))
 	defer p.close()
 	p.on = func(netip.AddrPort) []live { return nil }
 	p.members.prepare(false)

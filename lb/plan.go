@@ -67,11 +67,8 @@ func planList[T any](kind string, old, now []T, name func(T) string, note func(a
 	return lines
 }
 
-// needsTable tells that a pool cannot take its new config as it is: how an epoch table chooses, and where it counts, is
-// fixed when it is made.
-func needsTable(old, now config.Pool) bool {
-	return old.Balance != now.Balance || old.MaxConns != now.MaxConns || old.Bounded != now.Bounded || (old.Check == nil) != (now.Check == nil)
-}
+// needsTable tells that a pool cannot take its new config as it is: whether peers are checked is fixed when an epoch table is made.
+func needsTable(old, now config.Pool) bool { return (old.Check == nil) != (now.Check == nil) }
 
 // fixed lists what a reload cannot change.
 func fixed(old, now *config.Config) (problems config.Problems) {

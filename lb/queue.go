@@ -36,6 +36,12 @@ const (
 	isHeld               // hold_max, hold_timeout
 )
 
+// noRoom is why a client is refused that would have to wait, when too many do.
+var noRoom = [...]refusal{isFull: {"queue", end.Limit}, isHeld: {"hold_max", end.Limit}}
+
+// atPoolMaxConns is why one is refused that may not wait, when the pool is at its limit.
+var atPoolMaxConns = refusal{"pool_max_conns", end.Limit}
+
 // ticket is a client's place. All of it is guarded by queue.mu.
 type ticket struct {
 	trip   *trip
@@ -88,8 +94,9 @@ func (q *queue) join(t *trip, why reason) end.Word {
 	q.mu.Lock()
 	if !q.roomLocked(why, most) {
 		q.mu.Unlock()
-		t.listener.rejected.add([...]string{isFull: "queue", isHeld: "hold_max"}[why])
-		return end.Limit
+		no := noRoom[why]
+		t.listener.rejected.add(no.reason)
+		return no.word
 	}
 	k.at = q.list.PushBack(k)
 	q.count[why]++

@@ -294,7 +294,7 @@ func TestReloadKeepsAHold(t *testing.T) {
 	r, peer := one(t, func(*config.Pool) {})
 	r.hold(true)
 	before := r.park(1)
-	r.reloads(func(c *config.Config) { c.Pools[0].Balance = "leastconn" }, "pool db: changed balance (a new epoch table; sessions stay on the old one)")
+	r.anotherTable()
 	after := r.dial()
 	eventually(t, "both wait", func() bool {
 		st := r.server.Status()

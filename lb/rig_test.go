@@ -228,6 +228,12 @@ func fastCheck() *config.Check {
 	}
 }
 
+// anotherTable reloads so that the pool gets one: it is checked from now on.
+func (r *rig) anotherTable() {
+	r.t.Helper()
+	r.reloads(func(c *config.Config) { c.Pools[0].Check = fastCheck() }, "pool db: changed check (a new epoch table; sessions stay on the old one)")
+}
+
 func (r *rig) pool() *config.Pool         { return &r.conf.Pools[0] }
 func (r *rig) listener() *config.Listener { return &r.conf.Listeners[0] }
 

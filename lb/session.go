@@ -2,6 +2,7 @@ package lb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -88,12 +89,19 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 		return t.take(), end.None
 	}
 	if t.lastFail != end.None {
+		p.queue.serve() // who looked in vain may have kept a place from others for a moment
 		return netip.AddrPort{}, t.lastFail
 	}
 	if why, wait := p.queue.reason(); wait {
 		return t.wait(why)
 	}
-	return netip.AddrPort{}, end.NoPeer
+	if !errors.Is(err, pool.ErrLimit) {
+		return netip.AddrPort{}, end.NoPeer
+	}
+	if t.waiter != nil { // a flow's datagram is counted where it is dropped
+		t.listener.rejected.add(atPoolMaxConns.reason)
+	}
+	return netip.AddrPort{}, atPoolMaxConns.word
 }
 
 // wait lets the client wait, if it can.

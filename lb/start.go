@@ -92,10 +92,7 @@ func (s *Server) newPool(c config.Pool, before *livePool, kept poolState) (*live
 	if err != nil { // loadState has looked
 		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
 	}
-	p, err := newLivePool(c, said, tier, s.slots, s.reclaimer, s.hub, s.log)
-	if err != nil {
-		return nil, fmt.Errorf("pool %s: %w", c.Name, err)
-	}
+	p := newLivePool(c, said, tier, s.slots, s.reclaimer, s.hub, s.log)
 	p.queue.held.Store(kept.Held)
 	p.teller = &s.teller
 	p.connect, p.first = s.metrics.Connect(c.Name), s.metrics.FirstByte(c.Name)

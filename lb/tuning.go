@@ -9,7 +9,14 @@ import (
 
 // tuning is what a config says of a table that may change while it lives.
 func tuning(c *config.Pool) pool.Tuning {
-	t := pool.Tuning{MinUp: c.MinUp, Failback: c.Failback, SlowStart: c.SlowStart, MaxConnecting: c.MaxConnecting, ConnectRate: c.ConnectRate}
+	policy, err := pool.ParsePolicy(c.Balance)
+	if err != nil { // config knows the words
+		panic("lb: " + err.Error())
+	}
+	t := pool.Tuning{
+		Policy: policy, MaxConns: c.MaxConns, MaxTotal: c.PoolMaxConns, Bounded: c.Bounded,
+		MinUp: c.MinUp, Failback: c.Failback, SlowStart: c.SlowStart, MaxConnecting: c.MaxConnecting, ConnectRate: c.ConnectRate,
+	}
 	if c.Failback == config.NeverFailback {
 		t.Failback = pool.NeverFailback
 	}

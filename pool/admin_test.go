@@ -12,7 +12,7 @@ import (
 func TestDR1ADrainedPeerGetsNothingNew(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
 		for _, a := range []Admin{AdminDrain, AdminMaint} {
-			w := table(t, Options{Slots: 1, Policy: policy})
+			w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: policy}})
 			w.apply(t, members(3))
 			held := w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1), addr(2)}})
 			c, err := w.SetAdmin(held.Peer().Addr(), a)
@@ -48,7 +48,7 @@ func TestDR1ADrainedPeerGetsNothingNew(t *testing.T) {
 }
 
 func TestOverridesBelongToTheAddress(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: RoundRobin})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(2))
 	if _, err := w.SetAdmin(addr(0), AdminDrain); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 func TestAcquireAllocatesNothing(t *testing.T) {
 	for policy := LeastConn; policy <= LeastTime; policy++ {
 		for _, n := range []int{4, 100} {
-			w := table(t, Options{Slots: 1, Policy: policy, MaxConns: 10})
+			w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: policy, MaxConns: 10}})
 			w.apply(t, members(n, 1, 2, 3))
 			key := Key(0)
 			if a := testing.AllocsPerRun(1000, func() {
@@ -38,7 +38,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 						load = "busy"
 					}
 					b.Run(fmt.Sprintf("%v/%s/peers=%d/goroutines=%d", policy, load, n, par), func(b *testing.B) {
-						w := table(b, Options{Slots: par, Policy: policy})
+						w := table(b, Options{Slots: par, Tuning: Tuning{Policy: policy}})
 						w.apply(b, members(n))
 						for range held * n {
 							l := w.acquire(b, Request{})
@@ -73,7 +73,7 @@ func BenchmarkApply1000(b *testing.B) {
 		for _, weights := range []string{"equal", "mixed"} {
 			for _, readers := range []int{0, 1} {
 				b.Run(fmt.Sprintf("%v/%s/readers=%d", policy, weights, readers), func(b *testing.B) {
-					w := table(b, Options{Slots: 2, Policy: policy})
+					w := table(b, Options{Slots: 2, Tuning: Tuning{Policy: policy}})
 					all := members(1001)
 					for i := range all {
 						if weights == "mixed" {

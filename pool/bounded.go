@@ -3,9 +3,9 @@ package pool
 import "math"
 
 // bound notes how many leases for each unit of weight hash may give to a candidate: the mean, with this lease, times
-// Options.Bounded. What other slots have is as old as leastconn's (minPatience); the slot's own leases count at once.
+// Tuning.Bounded. What other slots have is as old as leastconn's (minPatience); the slot's own leases count at once.
 func (e *epoch) bound(r *asking) {
-	if e.table.opts.Bounded == 0 {
+	if e.bounded == 0 {
 		return
 	}
 	own := &e.refs[r.Slot]
@@ -18,18 +18,16 @@ func (e *epoch) bound(r *asking) {
 		var sum int64
 		for i := range e.candidates {
 			c := &e.candidates[i]
-			if e.table.tallies > 1 {
-				c.peer.look(r.tally, now)
-			}
+			c.peer.look(r.tally, now)
 			sum += c.load(r.tally) - 1
 		}
 		own.others.Store(sum + 1 - held)
 	}
-	r.bound = e.table.opts.Bounded * float64(own.others.Load()+held) / float64(e.sum)
+	r.bound = e.bounded * float64(own.others.Load()+held) / float64(e.sum)
 }
 
 // crowded says whether one more lease would bring a candidate above its bound. With a factor of 1 or more there is always
 // one that is not crowded, as far as the slot knows.
 func (e *epoch) crowded(c *candidate, r *asking) bool {
-	return e.table.opts.Bounded != 0 && float64(c.load(r.tally)) > math.Ceil(r.bound*float64(c.weight))
+	return e.bounded != 0 && float64(c.load(r.tally)) > math.Ceil(r.bound*float64(c.weight))
 }

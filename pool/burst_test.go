@@ -59,8 +59,8 @@ func TestTwoChoicesLookAtOtherSlotsAgain(t *testing.T) {
 	w.apply(t, members(exactLimit+1))
 	e := w.current.Load()
 	c := &e.candidates[0]
-	c.peer.tallies[1].take(0)
-	defer c.peer.tallies[1].give()
+	c.peer.tallies[2].take(0)
+	defer c.peer.tallies[2].give()
 	for _, step := range []struct {
 		now  int64
 		want int64
@@ -97,7 +97,7 @@ func TestLeastConnInABurstOfTwoSlots(t *testing.T) {
 }
 
 func TestRoundRobinIsExactAcrossSlotsWhileCalm(t *testing.T) {
-	w := table(t, Options{Slots: 2, Policy: RoundRobin})
+	w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(3))
 	for i := range 30 {
 		l := w.acquire(t, Request{Slot: i % 2, Now: time.Duration(i+1) * time.Millisecond})
@@ -109,7 +109,7 @@ func TestRoundRobinIsExactAcrossSlotsWhileCalm(t *testing.T) {
 }
 
 func TestRoundRobinInABurstDealsSeveralTurns(t *testing.T) {
-	w := table(t, Options{Slots: 2, Policy: RoundRobin})
+	w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(3))
 	at := time.Second
 	var got []uint64
@@ -124,7 +124,7 @@ func TestRoundRobinInABurstDealsSeveralTurns(t *testing.T) {
 
 // However many goroutines share slots, each turn is played once; what is missing at the end is in the hands.
 func TestRoundRobinPlaysEachTurnOnce(t *testing.T) {
-	w := table(t, Options{Slots: 2, Policy: RoundRobin})
+	w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(3))
 	const each = 50_000
 	played := make([][]uint64, 6)

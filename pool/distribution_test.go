@@ -24,9 +24,9 @@ type sharedOut struct {
 // as some hundred others take to come.
 func shareOut(b *testing.B, policy Policy, sessions int) sharedOut {
 	const peers, concurrent = 10, 100
-	o := Options{Slots: 2, Policy: policy, Rand: rand.New(rand.NewPCG(1, 1)).Uint64}
+	o := Options{Slots: 2, Rand: rand.New(rand.NewPCG(1, 1)).Uint64, Tuning: Tuning{Policy: policy}}
 	if policy == First {
-		o.MaxConns = 30
+		o.Tuning.MaxConns = 30
 	}
 	w := table(b, o)
 	got := sharedOut{policy: policy, weight: []int{1, 1, 1, 1, 2, 2, 2, 4, 4, 4}, given: make([]int, peers), peak: make([]int, peers)}

@@ -41,7 +41,8 @@
 //   - roundrobin deals turns from one counter. A slot that comes back to it within 10 µs takes eight turns at once and plays
 //     them first. Every turn is played exactly once; a slot that falls silent after a burst keeps at most seven.
 //   - MaxConns is exact, always: all slots then count on one word for each peer, and picks at once on several cores take as
-//     long as its line needs between them.
+//     long as its line needs between them. So is MaxTotal, with one word for the table. When such a limit comes while there
+//     are leases that were counted otherwise, it counts those, too, as long as their epochs live.
 //
 // # Why the reclaimer may trust a zero
 //
@@ -63,7 +64,7 @@
 //	    found none while a newer epoch was published picks again
 //	I5  an epoch is published before the older one is retired
 //	I6  Active of a peer equals its leases; it is never negative, and nothing clamps it
-//	I7  MaxConns holds for an address across all epochs
+//	I7  MaxConns holds for an address across all epochs, and MaxTotal for all addresses
 //	I8  a pick tries each peer at most once while nothing changes
 //
 // # What it does not do

@@ -17,21 +17,23 @@ type epoch struct {
 	members []Member
 	peers   []*Peer // by member
 
-	tier          int         // the tier that serves
-	candidates    []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
-	parts         int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
-	limited       bool        // MaxConns, or a gate
-	maxConnecting int64       // Tuning
-	interval      int64       // between leases of one peer, in nanoseconds; 0: as they come
-	heaviest      int64       // the largest weight among them
-	unproven      bool        // one of them is
-	patience      int64       // how long a slot goes by what it last saw of the others, in nanoseconds
-	sequence      []uint32    // roundrobin: the candidates' turns; hash: the candidates by weight
-	seeds         []uint64    // hash: of the addresses in sequence
-	weights       int         // hash: how many different ones there are
-	sum           int64       // hash: of the weights
-	places        []uint32    // hash: the candidates' places in a table, where there are many candidates
-	lots          []lot       // random
+	tier       int         // the tier that serves
+	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
+	parts      int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
+	policy     Policy      // Tuning, and those that follow
+	bounded    float64     // of hash
+	limits
+	maxConnecting int64
+	interval      int64    // between leases of one peer, in nanoseconds; 0: as they come
+	heaviest      int64    // the largest weight among them
+	unproven      bool     // one of them is
+	patience      int64    // how long a slot goes by what it last saw of the others, in nanoseconds
+	sequence      []uint32 // roundrobin: the candidates' turns; hash: the candidates by weight
+	seeds         []uint64 // hash: of the addresses in sequence
+	weights       int      // hash: how many different ones there are
+	sum           int64    // hash: of the weights
+	places        []uint32 // hash: the candidates' places in a table, where there are many candidates
+	lots          []lot    // random
 
 	retired atomic.Bool
 	refs    []refs // by slot
@@ -61,7 +63,7 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	for i, m := range members {
 		p := t.peers[m.Addr]
 		if p == nil {
-			p = newPeer(m.Addr, t.tallies, t.opts.Fresh())
+			p = newPeer(m.Addr, t.opts.Slots, t.opts.Fresh())
 			p.admin.Store(uint32(t.overrides[m.Addr].Admin))
 			t.peers[m.Addr] = p
 		}
@@ -73,14 +75,14 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 		e.peers[i] = p
 	}
 	e.tier = t.choose(fits)
+	e.tune(t)
 	e.gather(steps)
-	e.limit(t)
 	n := len(e.candidates)
 	for slot := range e.refs {
 		e.refs[slot].from = uint32(e.id) + uint32(slot*n/len(e.refs))
 	}
-	e.patience = min(max(minPatience, int64(n*(t.tallies-1))*perLine), maxPatience)
-	switch t.opts.Policy {
+	e.patience = min(max(minPatience, int64(n*(t.opts.Slots-1))*perLine), maxPatience)
+	switch e.policy {
 	case RoundRobin:
 		e.sequence = smooth(e.candidates)
 	case Random:
@@ -124,7 +126,7 @@ func (e *epoch) gather(steps []int64) {
 		proven := t.proven(p)
 		e.heaviest = max(e.heaviest, weight)
 		e.unproven = e.unproven || !proven
-		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, warmLimit(t.opts.MaxConns, steps[i]), proven})
+		e.candidates = append(e.candidates, candidate{p, p.tallies, weight, warmLimit(t.tuning.MaxConns, steps[i]), proven})
 	}
 }
 

@@ -9,8 +9,9 @@ import (
 type Explanation struct {
 	Status
 	// Next is whom the request would get, which may depend on its slot: each peer once, by the slots that would get it first.
-	// None: it would get ErrNoPeer.
+	// None: it would get ErrNoPeer, or ErrLimit.
 	Next  []netip.AddrPort
+	Spent bool // it would get ErrLimit
 	Drawn bool // by lot: Next is one draw for each slot, and another draw may differ
 }
 
@@ -35,8 +36,11 @@ func (t *Table) Explain(r Request) Explanation {
 	defer t.mu.Unlock()
 	e := t.current.Load()
 	r.Slot = 0
-	x := Explanation{Status: t.status(e, &r), Drawn: e.drawsLots()}
+	x := Explanation{Status: t.status(e, &r), Drawn: e.drawsLots(), Spent: e.spent()}
 	for r.Slot = range t.opts.Slots {
+		if x.Spent {
+			break
+		}
 		if c := e.pick(e.dryly(&r)); c != nil && !slices.Contains(x.Next, c.peer.addr) {
 			x.Next = append(x.Next, c.peer.addr)
 		}
@@ -46,16 +50,12 @@ func (t *Table) Explain(r Request) Explanation {
 
 // dryly makes a request that takes nothing.
 func (e *epoch) dryly(r *Request) *asking {
-	a := &asking{Request: r, turn: e.refs[r.Slot].next(), dry: true}
-	if e.table.tallies > 1 {
-		a.tally = r.Slot
-	}
-	return a
+	return &asking{Request: r, tally: e.tally(r.Slot), turn: e.refs[r.Slot].next(), dry: true}
 }
 
 // drawsLots says whether the same request may get another peer though nothing has changed.
 func (e *epoch) drawsLots() bool {
-	p := e.table.opts.Policy
+	p := e.policy
 	return p == Random || (p == LeastConn || p == LeastTime) && len(e.candidates) > exactLimit
 }
 
@@ -70,13 +70,18 @@ func (e *epoch) seen(r *Request) map[*Peer]seen {
 	all := make(map[*Peer]seen, len(e.candidates))
 	a := e.dryly(r)
 	e.bound(a)
+	spent := e.spent()
 	var weights int64
 	for i := range e.candidates {
 		weights += e.candidates[i].weight
 	}
 	for i := range e.candidates {
 		c := &e.candidates[i]
-		all[c.peer] = seen{e.standing(c, a), e.figures(c, a, weights)}
+		standing := e.standing(c, a)
+		if spent && standing < rankNever {
+			standing = StandingSpent
+		}
+		all[c.peer] = seen{standing, e.figures(c, a, weights)}
 	}
 	return all
 }
@@ -86,7 +91,7 @@ func (e *epoch) figures(c *candidate, r *asking, weights int64) []Figure {
 	weight := float64(c.weight) / float64(e.parts)
 	load := Figure{FigureLoad, float64(c.peer.Active()+1) / weight}
 	share := Figure{FigureShare, float64(c.weight) / float64(weights)}
-	switch e.table.opts.Policy {
+	switch e.policy {
 	case LeastConn:
 		return []Figure{load}
 	case RoundRobin:

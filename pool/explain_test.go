@@ -20,7 +20,7 @@ func (x *Explanation) standings() (words []string) {
 
 func TestExplainSaysWhyNot(t *testing.T) {
 	now := time.Unix(1000, 0)
-	w := table(t, Options{Slots: 1, Policy: RoundRobin, Checked: true, MaxConns: 2, Now: func() time.Time { return now }})
+	w := table(t, Options{Slots: 1, Checked: true, Now: func() time.Time { return now }, Tuning: Tuning{Policy: RoundRobin, MaxConns: 2}})
 	list := members(9, 1, 1, 1, 0, 1, 1, 1, 1, 1)
 	list[7].Tier = 1
 	w.apply(t, list)
@@ -88,7 +88,7 @@ func TestExplainAgreesWithTheNextPick(t *testing.T) {
 			t.Run(fmt.Sprintf("%v/limit=%d", policy, limit), func(t *testing.T) {
 				const seed = 42
 				asked := replayed(seed)
-				w := table(t, Options{Slots: 1, Policy: policy, MaxConns: limit, Rand: asked.next})
+				w := table(t, Options{Slots: 1, Rand: asked.next, Tuning: Tuning{Policy: policy, MaxConns: limit}})
 				w.apply(t, members(5, 1, 2, 3, 1, 1))
 				var held []*Lease
 				for i := range 200 {
@@ -129,7 +129,7 @@ func TestExplainShowsWhatThePolicyGoesBy(t *testing.T) {
 		Sticky:     "[{holder 1}] []",
 		LeastTime:  "[{load 2} {connect 0.003}] [{load 0.5} {connect 0}]",
 	} {
-		w := table(t, Options{Slots: 2, Policy: policy, Now: func() time.Time { return time.Unix(1e9, 0) }})
+		w := table(t, Options{Slots: 2, Now: func() time.Time { return time.Unix(1e9, 0) }, Tuning: Tuning{Policy: policy}})
 		w.apply(t, members(2, 1, 2))
 		w.Explain(Request{})
 		if f := w.Explain(Request{}).Peers[0].Figures; policy == Sticky && len(f) > 0 {
@@ -146,7 +146,7 @@ func TestExplainShowsWhatThePolicyGoesBy(t *testing.T) {
 		}
 		l.Release(OutcomeOK)
 	}
-	w := table(t, Options{Slots: 1, Policy: Hash})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 	w.apply(t, members(4, 1, 2, 3, 4))
 	for key := range Key(100) {
 		x := w.Explain(Request{Key: key})

@@ -17,15 +17,6 @@ const gateSlack = 10 * time.Millisecond
 // gated says whether the gates count. What an epoch says here holds for its leases until they are given back.
 func (e *epoch) gated() bool { return e.maxConnecting != 0 || e.interval != 0 }
 
-// limit copies from the tuning what picks have to know of limits. The caller holds t.mu.
-func (e *epoch) limit(t *Table) {
-	e.maxConnecting = int64(t.tuning.MaxConnecting)
-	if t.tuning.ConnectRate != 0 {
-		e.interval = max(int64(time.Second)/int64(t.tuning.ConnectRate), 1)
-	}
-	e.limited = t.opts.MaxConns != 0 || e.gated()
-}
-
 // shut says why the gate of a candidate lets nobody in now; StandingGood if it does.
 func (e *epoch) shut(c *candidate, r *asking) Standing {
 	g := &c.peer.gate
@@ -50,7 +41,7 @@ func (e *epoch) takeGated(c *candidate, r *asking) bool {
 		return false
 	}
 	if e.pass(g, r) {
-		if c.tallies[r.tally].take(c.limit) {
+		if c.tallies[r.tally].take(e.limitOf(c)) {
 			return true
 		}
 		if e.interval != 0 {

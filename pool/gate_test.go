@@ -43,7 +43,7 @@ func TestLeastConnGivesAPeerThatIsBackItsRateAndNoMore(t *testing.T) {
 func TestConnectRate(t *testing.T) {
 	for policy := range Policy(len(policyWords)) {
 		clock := newWall()
-		w := table(t, Options{Slots: 2, Policy: policy, Now: clock.Now, Tuning: Tuning{ConnectRate: 10}})
+		w := table(t, Options{Slots: 2, Now: clock.Now, Tuning: Tuning{Policy: policy, ConnectRate: 10}})
 		w.apply(t, members(1))
 		take := func(want error) {
 			t.Helper()
@@ -67,20 +67,20 @@ func TestConnectRate(t *testing.T) {
 		clock.pass(time.Hour) // nothing is saved up
 		take(nil)
 		take(ErrNoPeer)
-		w.Tune(Tuning{ConnectRate: 1000}) // ten at once, at most
+		w.Tune(Tuning{Policy: policy, ConnectRate: 1000}) // ten at once, at most
 		clock.pass(time.Hour)
 		for range 10 {
 			take(nil)
 		}
 		take(ErrNoPeer)
-		w.Tune(Tuning{})
+		w.Tune(Tuning{Policy: policy})
 		take(nil)
 	}
 }
 
 func TestMaxConnecting(t *testing.T) {
 	for policy := range Policy(len(policyWords)) {
-		w := table(t, Options{Slots: 1, Policy: policy, MaxConns: 4, Tuning: Tuning{MaxConnecting: 2}})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: policy, MaxConns: 4, MaxConnecting: 2}})
 		w.apply(t, members(1))
 		var held []*Lease
 		take := func(want Standing) {
@@ -105,11 +105,11 @@ func TestMaxConnecting(t *testing.T) {
 		take(StandingGood)
 		held[0].Release(OutcomeOK) // it had connected
 		take(StandingConnecting)
-		w.Tune(Tuning{})
+		w.Tune(Tuning{Policy: policy, MaxConns: 4})
 		take(StandingGood)
 		take(StandingGood)
 		take(StandingFull)
-		w.Tune(Tuning{MaxConnecting: 3}) // two of those that live connect still
+		w.Tune(Tuning{Policy: policy, MaxConns: 4, MaxConnecting: 3}) // two of those that live connect still
 		held[2].Connected(0)
 		held[2].Release(OutcomeOK)
 		take(StandingGood)
@@ -127,7 +127,7 @@ func TestGatesUnderLoad(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for policy := range Policy(len(policyWords)) {
-		w := table(t, Options{Slots: 4, Policy: policy, MaxConns: 5, Tuning: Tuning{MaxConnecting: 3, ConnectRate: 1_000_000}})
+		w := table(t, Options{Slots: 4, Tuning: Tuning{Policy: policy, MaxConns: 5, MaxConnecting: 3, ConnectRate: 1_000_000}})
 		w.apply(t, members(3))
 		var connecting [3]atomic.Int64
 		number := map[netip.AddrPort]int{addr(0): 0, addr(1): 1, addr(2): 2}
@@ -163,7 +163,7 @@ func TestGatesUnderLoad(t *testing.T) {
 
 // What is not taken in the end, or is undone, leaves nothing behind.
 func TestAGateTakesAllOrNothing(t *testing.T) {
-	w := table(t, Options{Slots: 1, MaxConns: 1, Tuning: Tuning{MaxConnecting: 3, ConnectRate: 1000}})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{MaxConns: 1, MaxConnecting: 3, ConnectRate: 1000}})
 	w.apply(t, members(1))
 	e := w.current.Load()
 	c, r := &e.candidates[0], &asking{Request: &Request{Now: time.Second}}

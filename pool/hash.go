@@ -42,7 +42,7 @@ func (e *epoch) hashed(r *asking) *candidate {
 			return c
 		}
 	}
-	plain := e.plain(r) && e.table.opts.Bounded == 0
+	plain := e.plain(r) && e.bounded == 0
 	if plain && e.weights == 1 {
 		c := e.winner(r.Key)
 		c.takeFreely(r)

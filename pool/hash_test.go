@@ -25,7 +25,7 @@ func (w *watched) where(t testing.TB, n int, exclude ...netip.AddrPort) []netip.
 // Whoever leaves, or is passed over, loses his keys; nobody else loses any, and all get some of them.
 func TestRH8HashMovesOnlyTheKeysOfThePeerThatLeaves(t *testing.T) {
 	for _, weights := range [][]int{nil, {1, 2, 3, 4, 5, 5, 4, 3, 2, 1}} {
-		w := table(t, Options{Slots: 1, Policy: Hash})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 		w.apply(t, members(10, weights...))
 		before := w.where(t, 10_000)
 		passed := w.where(t, 10_000, addr(4))
@@ -51,7 +51,7 @@ func TestRH8HashMovesOnlyTheKeysOfThePeerThatLeaves(t *testing.T) {
 }
 
 func TestHashFollowsWeights(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Hash})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 	weights := []int{1, 2, 2, 4, 7}
 	w.apply(t, members(5, weights...))
 	counts := map[netip.AddrPort]int{}
@@ -70,7 +70,7 @@ func TestHashFollowsWeights(t *testing.T) {
 // The choice is part of what users see: two instances, two versions and two processors must agree.
 func TestHashIsTheSameEverywhere(t *testing.T) {
 	for _, reversed := range []bool{false, true} {
-		w := table(t, Options{Slots: 1, Policy: Hash})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 		list := members(10, 1, 2, 3)
 		if reversed {
 			for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
@@ -107,7 +107,7 @@ func TestLogCost(t *testing.T) {
 }
 
 func TestHashPrefersWhoIsProvenAndNotEjected(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Hash, Checked: true, MaxConns: 100})
+	w := table(t, Options{Slots: 1, Checked: true, Tuning: Tuning{Policy: Hash, MaxConns: 100}})
 	w.apply(t, members(4, 1, 1, 5, 5))
 	w.SetHealth(addr(0), HealthUp)
 	for _, a := range w.where(t, 100) {
@@ -115,7 +115,7 @@ func TestHashPrefersWhoIsProvenAndNotEjected(t *testing.T) {
 			t.Fatalf("%v, which is unproven, was picked", a)
 		}
 	}
-	w = table(t, Options{Slots: 1, Policy: Hash})
+	w = table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 	w.apply(t, members(2))
 	for range 3 {
 		w.acquire(t, Request{Exclude: []netip.AddrPort{addr(0)}}).Release(OutcomeConnectFailed)

@@ -7,7 +7,7 @@ import (
 // Where new peers are unfit until their check has spoken, no epoch ever offers one before that.
 func TestFreshPeersWait(t *testing.T) {
 	fresh := HealthUnfit
-	w := table(t, Options{Slots: 1, Policy: RoundRobin, Checked: true, Fresh: func() Health { return fresh }})
+	w := table(t, Options{Slots: 1, Checked: true, Fresh: func() Health { return fresh }, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(2))
 	if _, err := w.Acquire(Request{}); err != ErrNoPeer || w.Selectable() != 0 {
 		t.Fatalf("picked a peer of which nothing is known: %v", err)
@@ -41,7 +41,7 @@ func TestFindingsAreOneEpoch(t *testing.T) {
 		{{addr(1), HealthUp}, {addr(0), HealthUnfit}},
 		{{addr(2), HealthUnfit}, {addr(9), HealthUp}, {addr(1), HealthUp}, {addr(0), HealthUnfit}}, // 2 is held by an old epoch only, 9 unknown
 	} {
-		w := table(t, Options{Slots: 1, Policy: RoundRobin, Fresh: func() Health { return HealthUnfit }})
+		w := table(t, Options{Slots: 1, Fresh: func() Health { return HealthUnfit }, Tuning: Tuning{Policy: RoundRobin}})
 		w.apply(t, members(3))
 		w.SetHealth(addr(2), HealthUp)
 		old := w.acquire(t, Request{})

@@ -120,7 +120,7 @@ func TestI5PublishBeforeRetire(t *testing.T) {
 }
 
 func TestI6ActiveEqualsLeases(t *testing.T) {
-	w := table(t, Options{Slots: 3, Policy: RoundRobin})
+	w := table(t, Options{Slots: 3, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(2))
 	var held []*Lease
 	for i := range 30 {
@@ -161,7 +161,7 @@ func TestI6SecondReleasePanics(t *testing.T) {
 
 func TestI7LimitHoldsAcrossEpochs(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		w := table(t, Options{Slots: 4, MaxConns: 3, Policy: policy})
+		w := table(t, Options{Slots: 4, Tuning: Tuning{MaxConns: 3, Policy: policy}})
 		w.apply(t, members(2))
 		var most, now atomic.Int64
 		var wg sync.WaitGroup
@@ -214,7 +214,7 @@ func TestI7LimitHoldsAcrossEpochs(t *testing.T) {
 // A pick that finds nothing asks each peer once, whatever the policy: the clock is read once per ejected peer.
 func TestI8PickTriesEachPeerOnce(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		w := table(t, Options{Slots: 1, MaxConns: 1, Policy: policy})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{MaxConns: 1, Policy: policy}})
 		w.apply(t, members(10))
 		seen := map[netip.AddrPort]bool{}
 		var tried []netip.AddrPort

@@ -17,7 +17,7 @@ type Request struct {
 // asking is a request on its way through a pick.
 type asking struct {
 	*Request
-	tally int    // which one of each peer counts it
+	tally int    // of each peer, which one counts it
 	turn  uint32 // of the candidates, who is looked at first
 	dry   bool   // to know whom it would get: nothing is taken, and no turn, place or holder moves on
 
@@ -55,22 +55,31 @@ type noCopy struct{}
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// Acquire leases a peer of the newest epoch. It fails with ErrNoPeer if that has none to give, and with ErrClosed.
+// Acquire leases a peer of the newest epoch. It fails with ErrNoPeer if that has none to give, with
+// ErrLimit if the table may give none, and with ErrClosed.
 func (t *Table) Acquire(r Request) (Lease, error) {
 	a := asking{Request: &r}
-	if t.tallies > 1 {
-		a.tally = r.Slot
-	}
 	for {
 		var e *epoch
 		e, a.turn = t.enter(r.Slot)
-		if c := e.pick(&a); c != nil {
+		a.tally = e.tally(r.Slot)
+		var c *candidate
+		var spent bool
+		if e.most == 0 {
+			c = e.pick(&a)
+		} else {
+			c, spent = e.pickOfAll(&a)
+		}
+		if c != nil {
 			return Lease{epoch: e, peer: c.peer, slot: r.Slot}, nil
 		}
 		newest := t.current.Load() == e // if not, e was not the newest all the time that the pick looked at it
 		e.leave(r.Slot)
 		if e.closed {
 			return Lease{}, ErrClosed
+		}
+		if newest && spent {
+			return Lease{}, ErrLimit
 		}
 		if newest {
 			return Lease{}, ErrNoPeer
@@ -86,8 +95,8 @@ func (l *Lease) Epoch() uint64 { return l.epoch.id }
 
 // Connected tells that the peer accepted the connection, and how long that took: its failures in a row end.
 func (l *Lease) Connected(took time.Duration) {
-	if t := l.epoch.table; t.opts.Policy == LeastTime {
-		l.peer.pace.took(took, t.clock(new(Request)))
+	if l.epoch.policy == LeastTime {
+		l.peer.pace.took(took, l.epoch.table.clock(new(Request)))
 	}
 	if l.slot&settled == 0 {
 		l.slot |= settled
@@ -122,7 +131,10 @@ func (l *Lease) Release(o Outcome) {
 		}
 	case OutcomeNeutral:
 	}
-	p.tally(slot).give()
+	p.tallies[e.tally(slot)].give()
+	if e.most != 0 {
+		e.table.all.give()
+	}
 	e.leave(slot)
 }
 

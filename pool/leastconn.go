@@ -14,8 +14,8 @@ const (
 )
 
 // load is what leastconn compares, before weights: the leases of a candidate as far as the slot knows, and the one that asks.
-func (c *candidate) load(slot int) int64 {
-	t := &c.tallies[slot]
+func (c *candidate) load(tally int) int64 {
+	t := &c.tallies[tally]
 	return t.active() + t.others.Load() + 1
 }
 
@@ -28,7 +28,7 @@ func (e *epoch) refresh(c *candidate, r *asking, now int64) {
 
 // better says whether b costs less for its weight than a, of two that were drawn.
 func (e *epoch) better(b, a *candidate, r *asking) bool {
-	now := e.since(r)
+	now := e.table.clock(r.Request)
 	e.refresh(a, r, now)
 	e.refresh(b, r, now)
 	return e.cost(b, r)*a.weight < e.cost(a, r)*b.weight
@@ -37,20 +37,12 @@ func (e *epoch) better(b, a *candidate, r *asking) bool {
 // look is refresh for all candidates at once: one question for each pick instead of one for each candidate.
 func (e *epoch) look(r *asking) {
 	looked := &e.refs[r.Slot].looked
-	if now := e.since(r); now-looked.Load() > e.patience {
+	if now := e.table.clock(r.Request); now-looked.Load() > e.patience {
 		looked.Store(now)
 		for i := range e.candidates {
 			e.candidates[i].peer.look(r.tally, now)
 		}
 	}
-}
-
-// since says when now is, to those who compare it with their last look. Where there are no others, it need not be known.
-func (e *epoch) since(r *asking) int64 {
-	if e.table.tallies == 1 {
-		return 0
-	}
-	return e.table.clock(r.Request)
 }
 
 // leastLoaded takes the candidate with the smallest cost/weight of the best rank. Ties go round: each slot begins to look
@@ -62,7 +54,7 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 	}
 	e.look(r)
 	start := int(r.turn % uint32(n))
-	if e.table.opts.Policy == LeastTime {
+	if e.policy == LeastTime {
 		r.quickest = e.quickest(e.table.clock(r.Request))
 	} else if e.plain(r) {
 		c := e.lightest(r.tally, start)
@@ -94,9 +86,9 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 }
 
 // lightest is leastLoaded's choice where every candidate is good. Most picks are of that kind, so it does nothing else.
-func (e *epoch) lightest(slot, start int) *candidate {
+func (e *epoch) lightest(tally, start int) *candidate {
 	best := &e.candidates[start]
-	bestLoad := best.load(slot)
+	bestLoad := best.load(tally)
 	for half := range 2 { // from the one after start to the end, then up to start
 		candidates := e.candidates[:start]
 		if half == 0 {
@@ -107,7 +99,7 @@ func (e *epoch) lightest(slot, start int) *candidate {
 		}
 		for i := range candidates {
 			c := &candidates[i]
-			if load := c.load(slot); load*best.weight < bestLoad*c.weight {
+			if load := c.load(tally); load*best.weight < bestLoad*c.weight {
 				if best, bestLoad = c, load; load == 1 && c.weight == e.heaviest {
 					break
 				}
@@ -127,7 +119,7 @@ func (e *epoch) twoChoices(r *asking) *candidate {
 	if j >= i {
 		j++
 	}
-	if e.table.opts.Policy == LeastTime {
+	if e.policy == LeastTime {
 		e.table.clock(r.Request)
 		r.quickest = 1 // whoever is drawn next to one of which nothing is known; it has its share of the draws and no more
 	}

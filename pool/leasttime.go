@@ -61,7 +61,7 @@ func (e *epoch) quickest(now int64) int64 {
 // cost is what leastconn and least_time compare, before weights: the load, times what a connect takes where that counts.
 func (e *epoch) cost(c *candidate, r *asking) int64 {
 	load := c.load(r.tally)
-	if e.table.opts.Policy != LeastTime {
+	if e.policy != LeastTime {
 		return load
 	}
 	mean := c.peer.pace.faded(int64(r.Now))

@@ -12,7 +12,7 @@ func timed(t *testing.T, took ...int) (w *watched, now *time.Time) {
 	t.Helper()
 	now = new(time.Time)
 	*now = time.Unix(1e9, 0)
-	w = table(t, Options{Slots: 1, Policy: LeastTime, Now: func() time.Time { return *now }})
+	w = table(t, Options{Slots: 1, Now: func() time.Time { return *now }, Tuning: Tuning{Policy: LeastTime}})
 	w.apply(t, members(len(took)))
 	for i, ms := range took {
 		if ms > 0 {

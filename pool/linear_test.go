@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -21,9 +20,16 @@ type step struct {
 
 const nobody = -1 // what acquire gets where nobody has room
 
-// bookkeeping is the contract of limits: nobody gets a peer at its limit. Where there is one peer that nobody drains, "no peer"
-// means that it was full at one moment; of two, each was, perhaps at different moments, which no sequence of steps can say.
-func bookkeeping(limit int, strict bool) porcupine.Model {
+// bookkeeping is the contract of limits: nobody gets a peer at its limit, or any if that is one for all. Where there is one peer
+// that nobody drains, "no peer" means that it was full at one moment; of two, each was, perhaps at different moments, which no
+// sequence of steps can say.
+func bookkeeping(limit int, ofAll, strict bool) porcupine.Model {
+	counted := func(active [2]int, peer int) int {
+		if ofAll {
+			return active[0] + active[1]
+		}
+		return active[peer]
+	}
 	return porcupine.Model{
 		Init: func() any { return [2]int{} },
 		Step: func(state, input, output any) (bool, any) {
@@ -35,10 +41,10 @@ func bookkeeping(limit int, strict bool) porcupine.Model {
 			case "acquire":
 				got := output.(int)
 				if got == nobody {
-					return !strict || active[0] == limit, active
+					return !strict || counted(active, 0) == limit, active
 				}
 				active[got]++
-				return active[got] <= limit, active
+				return counted(active, got) <= limit, active
 			}
 			return true, active
 		},
@@ -72,11 +78,18 @@ func drainHolds(history []porcupine.Operation) bool {
 func TestLI7LimitsAndDrainsAreLinearizable(t *testing.T) {
 	const limit = 2
 	for _, policy := range []Policy{LeastConn, RoundRobin, Random, First, Hash} {
-		for _, c := range []struct{ peers, drains int }{{1, 0}, {1, 4}, {2, 4}} {
-			t.Run(fmt.Sprintf("%v/peers=%d,drains=%d", policy, c.peers, c.drains), func(t *testing.T) {
-				model := bookkeeping(limit, c.drains == 0)
+		for _, c := range []struct {
+			peers, drains int
+			ofAll         bool
+		}{{1, 0, false}, {1, 4, false}, {2, 4, false}, {2, 0, true}, {2, 4, true}} {
+			t.Run(fmt.Sprintf("%v/peers=%d,drains=%d,all=%v", policy, c.peers, c.drains, c.ofAll), func(t *testing.T) {
+				model := bookkeeping(limit, c.ofAll, c.drains == 0)
+				tuning := Tuning{Policy: policy, MaxConns: limit}
+				if c.ofAll {
+					tuning = Tuning{Policy: policy, MaxTotal: limit}
+				}
 				for round := range 200 {
-					w := table(t, Options{Slots: 2, Policy: policy, MaxConns: limit})
+					w := table(t, Options{Slots: 2, Tuning: tuning})
 					w.apply(t, members(c.peers))
 					history := w.history(t, c.peers, c.drains, uint64(round))
 					if !porcupine.CheckOperations(model, history) {
@@ -126,7 +139,7 @@ func (w *watched) history(t *testing.T, peers, drains int, seed uint64) (history
 				var l Lease
 				if note(who, step{does: "acquire"}, func() int {
 					var err error
-					if l, err = w.Acquire(Request{Slot: who % 2, Key: Key(rng.Uint64())}); errors.Is(err, ErrNoPeer) {
+					if l, err = w.Acquire(Request{Slot: who % 2, Key: Key(rng.Uint64())}); err != nil {
 						return nobody
 					}
 					return int(l.Peer().Addr().Addr().As4()[3]) - 1

@@ -12,7 +12,7 @@ import (
 // Who leaves loses his keys; of the others at most three in a hundred move, and none does while he is only passed over.
 func TestRH8MaglevMovesTheKeysOfThePeerThatLeaves(t *testing.T) {
 	for _, weights := range [][]int{nil, {1, 2, 3, 4, 5}} {
-		w := table(t, Options{Slots: 1, Policy: Hash})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 		list := members(rendezvousLimit+45, weights...)
 		w.apply(t, list)
 		const n = 20_000
@@ -46,7 +46,7 @@ func TestRH8MaglevMovesTheKeysOfThePeerThatLeaves(t *testing.T) {
 func TestMaglevSharesFollowWeights(t *testing.T) {
 	for _, n := range []int{rendezvousLimit + 1, 1000, 3000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			w := table(t, Options{Slots: 1, Policy: Hash})
+			w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 			list := members(n, 1, 2, 3, 4, 5)
 			w.apply(t, list)
 			e := w.current.Load()
@@ -70,7 +70,7 @@ func TestMaglevSharesFollowWeights(t *testing.T) {
 // The choice is part of what users see, as with few peers.
 func TestMaglevIsTheSameEverywhere(t *testing.T) {
 	for _, reversed := range []bool{false, true} {
-		w := table(t, Options{Slots: 1, Policy: Hash})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 		list := members(rendezvousLimit+1, 1, 2, 3)
 		if reversed {
 			slices.Reverse(list)
@@ -88,7 +88,7 @@ func TestMaglevIsTheSameEverywhere(t *testing.T) {
 }
 
 func TestMaglevFindsTheLastGoodPeer(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Hash, MaxConns: 1})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash, MaxConns: 1}})
 	n := rendezvousLimit + 1
 	w.apply(t, members(n))
 	seen := map[netip.AddrPort]bool{}
@@ -109,7 +109,7 @@ func TestMaglevFindsTheLastGoodPeer(t *testing.T) {
 func TestHashBounded(t *testing.T) {
 	for _, n := range []int{4, rendezvousLimit + 44} {
 		for _, slots := range []int{1, 2} {
-			w := table(t, Options{Slots: slots, Policy: Hash, Bounded: 1.25})
+			w := table(t, Options{Slots: slots, Tuning: Tuning{Policy: Hash, Bounded: 1.25}})
 			list := members(n, 1, 3)
 			w.apply(t, list)
 			e := w.current.Load()
@@ -126,8 +126,8 @@ func TestHashBounded(t *testing.T) {
 			}
 		}
 	}
-	w := table(t, Options{Slots: 1, Policy: Hash, Bounded: 1.25})
-	free := table(t, Options{Slots: 1, Policy: Hash})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash, Bounded: 1.25}})
+	free := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 	w.apply(t, members(8))
 	free.apply(t, members(8))
 	if !slices.Equal(w.where(t, 100), free.where(t, 100)) {
@@ -137,7 +137,7 @@ func TestHashBounded(t *testing.T) {
 
 // A peer above its bound is still better than one that is not proven, and better than none.
 func TestHashBoundedRefusesNobody(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Hash, Bounded: 1})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash, Bounded: 1}})
 	w.apply(t, members(2))
 	for i := range 20 {
 		l := w.acquire(t, Request{Key: key(i), Exclude: []netip.AddrPort{addr(1)}})
@@ -150,7 +150,7 @@ func TestHashBoundedRefusesNobody(t *testing.T) {
 
 // What another slot has counts after the slot's next look.
 func TestHashBoundedLooksAtOtherSlots(t *testing.T) {
-	w := table(t, Options{Slots: 2, Policy: Hash, Bounded: 1})
+	w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: Hash, Bounded: 1}})
 	w.apply(t, members(2))
 	at := func(r Request, now int64) netip.AddrPort {
 		r.Key, r.Now = key(0), time.Duration(now)
@@ -174,7 +174,7 @@ func TestHashBoundedLooksAtOtherSlots(t *testing.T) {
 
 func TestExplainOfABound(t *testing.T) {
 	for _, n := range []int{2, rendezvousLimit + 1} {
-		w := table(t, Options{Slots: 1, Policy: Hash, Bounded: 1})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Hash, Bounded: 1}})
 		w.apply(t, members(n))
 		home := w.Explain(Request{}).Next[0]
 		defer w.acquire(t, Request{}).Release(OutcomeOK)
@@ -191,7 +191,7 @@ func TestExplainOfABound(t *testing.T) {
 }
 
 func TestMaglevPrefersWhoIsProven(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Hash, Checked: true})
+	w := table(t, Options{Slots: 1, Checked: true, Tuning: Tuning{Policy: Hash}})
 	w.apply(t, members(rendezvousLimit+1))
 	w.SetHealth(addr(7), HealthUp)
 	for _, a := range w.where(t, 50) {
@@ -204,7 +204,7 @@ func TestMaglevPrefersWhoIsProven(t *testing.T) {
 func BenchmarkMaglevBuild(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint("peers=", n), func(b *testing.B) {
-			w := table(b, Options{Slots: 1, Policy: Hash})
+			w := table(b, Options{Slots: 1, Tuning: Tuning{Policy: Hash}})
 			w.apply(b, members(n))
 			e := w.current.Load()
 			for b.Loop() {

@@ -6,9 +6,9 @@ import "testing"
 func TestNegativeCountsPanic(t *testing.T) {
 	for name, give := range map[string]func(*Lease){
 		"references of an epoch": func(l *Lease) { l.epoch.leave(1) },
-		"leases of a peer":       func(l *Lease) { l.peer.tallies[1].give() },
+		"leases of a peer":       func(l *Lease) { l.peer.tallies[2].give() },
 	} {
-		w := table(t, Options{Slots: 2, Policy: RoundRobin})
+		w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: RoundRobin}})
 		w.apply(t, members(1))
 		l := w.acquire(t, Request{Slot: 0})
 		func() {

@@ -9,7 +9,7 @@ import (
 
 func TestRandomFollowsWeights(t *testing.T) {
 	s := drawSeed(t)
-	w := table(t, Options{Slots: 1, Policy: Random, Rand: rand.New(rand.NewPCG(s, 1)).Uint64})
+	w := table(t, Options{Slots: 1, Rand: rand.New(rand.NewPCG(s, 1)).Uint64, Tuning: Tuning{Policy: Random}})
 	weights := []int{1, 2, 5, 8, 65000}
 	w.apply(t, members(5, weights...))
 	for _, step := range []struct {
@@ -37,7 +37,7 @@ func TestRandomFollowsWeights(t *testing.T) {
 
 func TestRandomTakesTheLessLoadedOfTwo(t *testing.T) {
 	s := drawSeed(t)
-	w := table(t, Options{Slots: 1, Policy: Random, Rand: rand.New(rand.NewPCG(s, 1)).Uint64})
+	w := table(t, Options{Slots: 1, Rand: rand.New(rand.NewPCG(s, 1)).Uint64, Tuning: Tuning{Policy: Random}})
 	w.apply(t, members(100))
 	for range 1000 {
 		l := w.acquire(t, Request{})
@@ -51,7 +51,7 @@ func TestRandomTakesTheLessLoadedOfTwo(t *testing.T) {
 }
 
 func TestFirstSpillsAtTheLimit(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: First, MaxConns: 2})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: First, MaxConns: 2}})
 	w.apply(t, members(3))
 	var held []*Lease
 	for i, want := range []int{0, 0, 1, 1, 2, 2} {
@@ -76,7 +76,7 @@ func TestFirstSpillsAtTheLimit(t *testing.T) {
 }
 
 func TestStickyStaysUntilItsHolderIsOut(t *testing.T) {
-	w := table(t, Options{Slots: 2, Policy: Sticky})
+	w := table(t, Options{Slots: 2, Tuning: Tuning{Policy: Sticky}})
 	w.apply(t, members(3))
 	expect := func(why, want string) {
 		t.Helper()
@@ -102,7 +102,7 @@ func TestStickyStaysUntilItsHolderIsOut(t *testing.T) {
 }
 
 func TestStickyDoesNotSpill(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: Sticky, MaxConns: 1})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: Sticky, MaxConns: 1}})
 	w.apply(t, members(2))
 	l := w.acquire(t, Request{})
 	if _, err := w.Acquire(Request{}); err != ErrNoPeer {

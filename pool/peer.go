@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"math"
 	"net/netip"
 	"sync/atomic"
 )
@@ -35,7 +34,7 @@ func (h Health) String() string {
 // Its leases are counted per slot, so that no two cores write the same line. Only under MaxConns does one tally serve all
 // slots: no limit is exact that is kept in parts.
 type Peer struct {
-	tallies []tally
+	tallies []tally // of all slots under MaxConns, and then one for each slot
 	passive
 	pace
 	health   atomic.Uint32
@@ -49,12 +48,9 @@ type Peer struct {
 	_ [88]byte // up to the next pair
 }
 
-func newPeer(addr netip.AddrPort, tallies int, h Health) *Peer {
-	p := &Peer{addr: addr, seed: uint64(KeyOf(addr.Addr(), addr.Port())), tallies: make([]tally, tallies)}
+func newPeer(addr netip.AddrPort, slots int, h Health) *Peer {
+	p := &Peer{addr: addr, seed: uint64(KeyOf(addr.Addr(), addr.Port())), tallies: make([]tally, slots+1)}
 	p.health.Store(uint32(h))
-	if tallies == 1 {
-		p.tallies[0].looked.Store(math.MaxInt64) // there are no others to look at
-	}
 	return p
 }
 
@@ -88,19 +84,16 @@ func (p *Peer) Admin() Admin { return Admin(p.admin.Load()) }
 // proven says whether nothing is known against the peer: no check, or it has passed.
 func (t *Table) proven(p *Peer) bool { return !t.opts.Checked || p.Health() == HealthUp }
 
-// tally returns where the leases of a slot are counted.
-func (p *Peer) tally(slot int) *tally { return &p.tallies[min(slot, len(p.tallies)-1)] }
-
-// look notes what the other slots have on the peer now.
-func (p *Peer) look(slot int, now int64) {
+// look notes beside one tally what the others of the peer have now.
+func (p *Peer) look(tally int, now int64) {
 	var n int64
 	for i := range p.tallies {
-		if i != slot {
+		if i != tally {
 			n += p.tallies[i].active()
 		}
 	}
-	p.tallies[slot].others.Store(n)
-	p.tallies[slot].looked.Store(now)
+	p.tallies[tally].others.Store(n)
+	p.tallies[tally].looked.Store(now)
 }
 
 // passive is what the outcomes of leases tell about a peer: failures in a row, and the ejection that follows.

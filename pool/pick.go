@@ -63,11 +63,11 @@ func (e *epoch) take(c *candidate, r *asking) bool {
 	t := &c.tallies[r.tally]
 	switch {
 	case r.dry:
-		return !t.full(c.limit) && e.shut(c, r) == StandingGood
+		return !t.full(e.limitOf(c)) && e.shut(c, r) == StandingGood
 	case e.gated():
 		return e.takeGated(c, r)
 	}
-	return t.take(c.limit)
+	return t.take(e.limitOf(c))
 }
 
 // takeFreely is take where plain says that there is no limit.
@@ -82,7 +82,7 @@ func (e *epoch) pick(r *asking) *candidate {
 	if len(e.candidates) == 0 {
 		return nil
 	}
-	switch e.table.opts.Policy {
+	switch e.policy {
 	case RoundRobin:
 		return e.inTurn(r)
 	case Random:

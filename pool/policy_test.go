@@ -20,7 +20,7 @@ func TestPolicyWords(t *testing.T) {
 }
 
 func TestRoundRobinIsSmooth(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: RoundRobin})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(3, 10, 2, 2))
 	if got := w.order(t, 14); got != "00102000010200" {
 		t.Errorf("weights 5:1:1 gave %s", got)
@@ -28,7 +28,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 }
 
 func TestRoundRobinKeepsItsPlaceAcrossEpochs(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: RoundRobin})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: RoundRobin}})
 	got := ""
 	for i := range 9 {
 		list := members(3)
@@ -42,7 +42,7 @@ func TestRoundRobinKeepsItsPlaceAcrossEpochs(t *testing.T) {
 }
 
 func TestRoundRobinSpreadsTheShareOfAPeerThatIsOut(t *testing.T) {
-	w := table(t, Options{Slots: 1, Policy: RoundRobin})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(5))
 	counts := map[netip.AddrPort]int{}
 	for range 4000 {

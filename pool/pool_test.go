@@ -146,7 +146,7 @@ func TestApplyRefusesBadMembersAndKeepsTheEpoch(t *testing.T) {
 
 func TestWeightZeroTakesNothingNew(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		w := table(t, Options{Slots: 1, Policy: policy})
+		w := table(t, Options{Slots: 1, Tuning: Tuning{Policy: policy}})
 		w.apply(t, members(2, 0, 3))
 		if got := w.order(t, 3); got != "111" {
 			t.Errorf("%v picked %s, expected 111", policy, got)
@@ -159,7 +159,7 @@ func TestWeightZeroTakesNothingNew(t *testing.T) {
 }
 
 func TestHealthDecidesWhoIsPicked(t *testing.T) {
-	w := table(t, Options{Slots: 1, Checked: true, Policy: RoundRobin})
+	w := table(t, Options{Slots: 1, Checked: true, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(3))
 	w.SetHealth(addr(1), HealthUp)
 	if got := w.order(t, 3); got != "111" {
@@ -184,7 +184,7 @@ func TestEjectionAfterThreeFailuresAndItsEnd(t *testing.T) {
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	pass := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); now = now.Add(d) }
-	w := table(t, Options{Slots: 1, Policy: RoundRobin, Now: clock, Rand: func() uint64 { return 1 << 63 }})
+	w := table(t, Options{Slots: 1, Now: clock, Rand: func() uint64 { return 1 << 63 }, Tuning: Tuning{Policy: RoundRobin}})
 	w.apply(t, members(2))
 	fail := func(o Outcome) {
 		l := w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1)}})

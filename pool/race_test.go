@@ -15,13 +15,13 @@ import (
 func TestI4PickThatAnEpochOvertookPicksAgain(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
 		var meanwhile func()
-		w := table(t, Options{Slots: 2, Policy: policy, MaxConns: 1, Now: func() time.Time {
+		w := table(t, Options{Slots: 2, Now: func() time.Time {
 			if f := meanwhile; f != nil {
 				meanwhile = nil
 				f()
 			}
 			return time.Unix(1000, 0)
-		}})
+		}, Tuning: Tuning{Policy: policy, MaxConns: 1}})
 		w.apply(t, members(2))
 		for range 3 { // the ejection of peer 0: from now on a pick reads the clock
 			l := w.acquire(t, Request{Exclude: []netip.AddrPort{addr(1)}})

@@ -44,7 +44,7 @@ func (w *watched) over(t *testing.T, clock *wall, d time.Duration) (epochs int) 
 
 func TestSlowStartIsLinear(t *testing.T) {
 	clock := newWall()
-	w := table(t, Options{Slots: 1, Policy: RoundRobin, MaxConns: 100, Now: clock.Now, Tuning: Tuning{SlowStart: 20 * time.Second}})
+	w := table(t, Options{Slots: 1, Now: clock.Now, Tuning: Tuning{Policy: RoundRobin, MaxConns: 100, SlowStart: 20 * time.Second}})
 	w.apply(t, members(2, 3, 3))
 	expect := func(when string, want []int, limit int32) {
 		t.Helper()
@@ -109,7 +109,7 @@ func TestSlowStartOfWhom(t *testing.T) {
 		"absent":         func(w *watched, back bool) { w.Apply(members(map[bool]int{false: 1, true: 2}[back]), CauseDNS) },
 	} {
 		clock := newWall()
-		w := table(t, Options{Slots: 1, Policy: RoundRobin, Now: clock.Now, Tuning: Tuning{SlowStart: 10 * time.Second}})
+		w := table(t, Options{Slots: 1, Now: clock.Now, Tuning: Tuning{Policy: RoundRobin, SlowStart: 10 * time.Second}})
 		w.apply(t, members(2))
 		away(w, false)
 		away(w, true)
@@ -134,7 +134,7 @@ func TestSlowStartOfWhom(t *testing.T) {
 // The slow start of a peer with a check begins when that passes: before, others have its sessions.
 func TestSlowStartBeginsWithTheCheck(t *testing.T) {
 	clock := newWall()
-	w := table(t, Options{Slots: 1, Policy: RoundRobin, Checked: true, Now: clock.Now, Tuning: Tuning{SlowStart: 10 * time.Second}})
+	w := table(t, Options{Slots: 1, Checked: true, Now: clock.Now, Tuning: Tuning{Policy: RoundRobin, SlowStart: 10 * time.Second}})
 	w.apply(t, members(1))
 	w.SetHealth(addr(0), HealthUp)
 	w.shares(t, 1, 1)

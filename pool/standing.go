@@ -12,6 +12,7 @@ const (
 	StandingFull                // it is at MaxConns
 	StandingConnecting          // at MaxConnecting
 	StandingPaced               // at ConnectRate
+	StandingSpent               // the table is at MaxTotal
 	StandingTried               // the session has tried it
 	StandingStandby             // another tier serves
 	StandingWeightless
@@ -30,6 +31,7 @@ var standingWords = [...][2]string{
 	StandingFull:       {"full", "it is at max_conns"},
 	StandingConnecting: {"connecting", "it is at max_connecting"},
 	StandingPaced:      {"paced", "it is at connect_rate"},
+	StandingSpent:      {"spent", "the pool is at pool_max_conns"},
 	StandingTried:      {"tried", "the session has tried it"},
 	StandingStandby:    {"standby", "another tier serves"},
 	StandingWeightless: {"weightless", "its weight is 0"},
@@ -51,7 +53,7 @@ func (e *epoch) standing(c *candidate, r *asking) Standing {
 	switch {
 	case e.excluded(c, r):
 		return StandingTried
-	case c.tallies[r.tally].full(c.limit):
+	case c.tallies[r.tally].full(e.limitOf(c)):
 		return StandingFull
 	case e.gated() && e.shut(c, r) != StandingGood:
 		return e.shut(c, r)

@@ -25,7 +25,7 @@ func drawSeed(t *testing.T) uint64 {
 // script drives a table and a plain model of it with the same operations, which come from next (0 at the end of input).
 // The model is a map of leases and a list of epochs; after each operation both must tell the same.
 func script(t testing.TB, next func() byte, policy Policy, limit int) {
-	w := table(t, Options{Slots: 2, Policy: policy, MaxConns: limit, Ejection: Ejection{Fails: 1 << 20}})
+	w := table(t, Options{Slots: 2, Ejection: Ejection{Fails: 1 << 20}, Tuning: Tuning{Policy: policy, MaxConns: limit}})
 	type held struct {
 		lease *Lease
 		epoch uint64
@@ -176,7 +176,7 @@ func FuzzTable(f *testing.F) {
 // Peers 2 and 3 are always listed and never down, so that no acquire may fail before the close.
 func TestStressPicksAreLinearizable(t *testing.T) {
 	s := drawSeed(t)
-	w := table(t, Options{Slots: 4, MaxConns: 50})
+	w := table(t, Options{Slots: 4, Tuning: Tuning{MaxConns: 50}})
 	w.apply(t, members(3))
 	var mu sync.Mutex
 	lists := map[uint64]map[netip.AddrPort]bool{}

@@ -12,16 +12,14 @@ import (
 // The errors of Acquire and Apply.
 var (
 	ErrNoPeer = errors.New("no peer to pick")
+	ErrLimit  = errors.New("the table is at its limit")
 	ErrClosed = errors.New("the table is closed")
 )
 
-// Options are the fixed properties of a table.
+// Options are the fixed properties of a table, and the first tuning.
 type Options struct {
 	Name     string
-	Policy   Policy
-	Slots    int     // loops that acquire: counts are kept per slot; at least 1
-	MaxConns int     // leases per peer across all epochs; 0 is no limit
-	Bounded  float64 // hash: nobody gets more than this times its share of all leases; at least 1, or 0: no bound
+	Slots    int // loops that acquire: counts are kept per slot; at least 1
 	Tuning   Tuning
 	Tier     int              // that served before, in another table: it keeps service as Failback says
 	Checked  bool             // peers have an active check: until it has passed they are picked only if nothing better is there
@@ -52,11 +50,11 @@ type Table struct {
 	reclaimer *Reclaimer
 	current   atomic.Pointer[epoch]
 	ejections atomic.Int64 // until when a peer may be ejected, at most (clock)
-	tallies   int          // per peer
 	born      time.Time
 	_         [128]byte // what readers read stays apart from what they write
 	dealer              // roundrobin
 	holder              // sticky
+	all       tally     // leases of the epochs that have a limit for all
 
 	ejection sync.Mutex // two peers at once must not each be ejected for the other's sake
 
@@ -96,10 +94,7 @@ func New(opts Options, r *Reclaimer) *Table {
 	t := &Table{
 		opts: opts, reclaimer: r, peers: make(map[netip.AddrPort]*Peer), overrides: make(map[netip.AddrPort]Override),
 		tuning: opts.Tuning, serving: service{tier: opts.Tier},
-		tallies: opts.Slots, born: opts.Now().Add(-1),
-	}
-	if opts.MaxConns != 0 {
-		t.tallies = 1
+		born: opts.Now().Add(-1),
 	}
 	for _, o := range opts.Said {
 		if !o.none() {

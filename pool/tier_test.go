@@ -41,7 +41,7 @@ func picks(t *testing.T, w *watched) string {
 
 func TestTheLowestTierThatCanServes(t *testing.T) {
 	for _, policy := range []Policy{LeastConn, RoundRobin} {
-		w := table(t, Options{Slots: 1, Policy: policy, Checked: true})
+		w := table(t, Options{Slots: 1, Checked: true, Tuning: Tuning{Policy: policy}})
 		serves := func(why string, tier int, want string) {
 			t.Helper()
 			if got := picks(t, w); got != want {
@@ -128,7 +128,7 @@ func TestOnlyChecksMoveServiceToAnotherTier(t *testing.T) {
 }
 
 func TestLimitsDoNotMoveServiceToAnotherTier(t *testing.T) {
-	w := table(t, Options{Slots: 1, MaxConns: 1})
+	w := table(t, Options{Slots: 1, Tuning: Tuning{MaxConns: 1}})
 	w.apply(t, tiered(0, 1))
 	l := w.acquire(t, Request{})
 	defer l.Release(OutcomeOK)

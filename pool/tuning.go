@@ -5,8 +5,13 @@ import (
 	"time"
 )
 
-// Tuning is what a table does beside its policy. It may change while the table lives.
+// Tuning is how a table chooses and what it keeps to. It may change while the table lives.
 type Tuning struct {
+	Policy   Policy
+	MaxConns int     // leases per peer across all epochs; 0 is no limit
+	MaxTotal int     // leases of all peers across all epochs; 0 is no limit
+	Bounded  float64 // hash: nobody gets more than this times its share of all leases; at least 1, or 0: no bound
+
 	MinUp     int           // how many peers that may be picked a tier needs to serve; 0 is 1
 	Failback  time.Duration // how long a lower tier must be fit before it serves again; 0: at once; NeverFailback
 	SlowStart time.Duration // how long a peer that has come back takes to get its whole weight and MaxConns; 0: none
@@ -17,6 +22,16 @@ type Tuning struct {
 
 // NeverFailback leaves service with the tier that has it, as long as that is fit.
 const NeverFailback time.Duration = -1
+
+// tune takes over from the tuning what picks have to know. The caller holds t.mu.
+func (e *epoch) tune(t *Table) {
+	e.policy, e.bounded = t.tuning.Policy, t.tuning.Bounded
+	e.maxConnecting = int64(t.tuning.MaxConnecting)
+	if t.tuning.ConnectRate != 0 {
+		e.interval = max(int64(time.Second)/int64(t.tuning.ConnectRate), 1)
+	}
+	e.limit(t)
+}
 
 // Tune changes what the table does, in an epoch of its own if anything differs. It reports whether anything did.
 func (t *Table) Tune(to Tuning) bool {

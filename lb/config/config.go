@@ -96,6 +96,7 @@ type Pool struct {
 	FirstByteTimeout time.Duration // for a peer that is connected
 	ProxyOut         string        // off, v1, v2: the PROXY protocol
 	MaxConns         int           // per peer; 0 is no limit
+	PoolMaxConns     int           // of all peers; 0 is no limit
 	MaxConnecting    int           // sessions that connect to a peer at a time; 0 is no limit
 	ConnectRate      int           // sessions that begin on a peer per second; 0 is no limit
 	Queue            int           // clients that may wait while every peer is at a limit; 0 is none

@@ -52,6 +52,7 @@ func defaults() Config {
 			FirstByteTimeout: 0,
 			ProxyOut:         "off",
 			MaxConns:         0,
+			PoolMaxConns:     0,
 			MaxConnecting:    0,
 			ConnectRate:      0,
 			Queue:            0,

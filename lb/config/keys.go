@@ -93,6 +93,7 @@ var poolKeys = []key[Pool]{
 	{name: "first_byte_timeout", read: func(p *Pool, v value) { v.duration(&p.FirstByteTimeout, time.Millisecond, "off") }},
 	{name: "proxy_out", read: func(p *Pool, v value) { v.word(&p.ProxyOut, "off v1 v2", "") }},
 	{name: "max_conns", read: func(p *Pool, v value) { v.int(&p.MaxConns, 1, maxConns, "off") }},
+	{name: "pool_max_conns", read: func(p *Pool, v value) { v.int(&p.PoolMaxConns, 1, maxConns, "off") }},
 	{name: "max_connecting", read: func(p *Pool, v value) { v.int(&p.MaxConnecting, 1, maxConns, "off") }},
 	{name: "connect_rate", read: func(p *Pool, v value) { v.int(&p.ConnectRate, 1, maxConns, "off") }},
 	{name: "queue", read: func(p *Pool, v value) { v.int(&p.Queue, 1, maxConns, "off") }},

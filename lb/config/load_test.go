@@ -70,7 +70,7 @@ func TestProblems(t *testing.T) {
 			`f:10: pool.p.bounded: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 			`f:11: pool.p.hash_key: found with balance "leastconn", which has no use for it, expected with balance "hash"`,
 		}},
-		{"a queue where nobody waits", whole + "[pool.p]\nqueue = 5\n", []string{`f:10: pool.p.queue: found a queue without max_conns, max_connecting or connect_rate, expected one of them: nobody waits where there is no limit`}},
+		{"a queue where nobody waits", whole + "[pool.p]\nqueue = 5\n", []string{`f:10: pool.p.queue: found a queue without a limit, expected one of max_conns, pool_max_conns, max_connecting, connect_rate: nobody waits where there is none`}},
 		{"a queue before a gate", whole + "[pool.p]\nqueue = 5\nconnect_rate = 10\n", nil},
 		{"a rate of nothing", whole + "[pool.p]\nconnect_rate = 0\nmax_connecting = 0\n", []string{
 			`f:10: pool.p.connect_rate: found 0, expected a whole number from 1 to 10000000, or "off"`,

@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
@@ -49,8 +52,9 @@ func checkHash(v value, p Pool) {
 // checkWaiting refuses a queue that nobody would ever be in, and notes pools whose clients may wait.
 func checkWaiting(v value, p Pool) {
 	queue := v.written("queue")
-	if p.Queue > 0 && p.MaxConns+p.MaxConnecting+p.ConnectRate == 0 && v.sound("queue", "max_conns", "max_connecting", "connect_rate") {
-		queue.fail("found a queue without max_conns, max_connecting or connect_rate, expected one of them: nobody waits where there is no limit")
+	limits := []string{"max_conns", "pool_max_conns", "max_connecting", "connect_rate"}
+	if p.Queue > 0 && p.MaxConns+p.PoolMaxConns+p.MaxConnecting+p.ConnectRate == 0 && v.sound(append(limits, "queue")...) {
+		queue.fail("found a queue without a limit, expected one of %s: nobody waits where there is none", strings.Join(limits, ", "))
 	}
 	if p.Queue > 0 || p.WhenNone == "hold" {
 		v.src.waiting[p.Name] = queue

@@ -69,7 +69,30 @@ func (s *Sources) Take(a netip.Addr) (Place, Verdict) {
 	return s.take(l, a, time.Since(s.born))
 }
 
+// Ask says what Take would say, and takes nothing.
+func (s *Sources) Ask(a netip.Addr) Verdict {
+	l := s.limits.Load()
+	if l == nil {
+		return Taken
+	}
+	sh, k, hash := s.find(l, a)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	_, _, v := sh.judge(l, k, hash, time.Since(s.born))
+	return v
+}
+
 func (s *Sources) take(l *SourceLimits, a netip.Addr, now time.Duration) (Place, Verdict) {
+	sh, k, hash := s.find(l, a)
+	at, v := sh.take(l, k, hash, now)
+	if v != Taken {
+		return Place{}, v
+	}
+	return Place{s, sh, at}, Taken
+}
+
+// find gives the source of an address: its shard, its key, and where it is there.
+func (s *Sources) find(l *SourceLimits, a netip.Addr) (*sourceShard, sourceKey, uint32) {
 	a = a.Unmap()
 	k := sourceKey{bits: uint8(l.IPv6)}
 	if a.Is4() {
@@ -81,12 +104,7 @@ func (s *Sources) take(l *SourceLimits, a netip.Addr, now time.Duration) (Place,
 	}
 	k.addr = p.Addr().As16()
 	hash := maphash.Comparable(s.seed, k)
-	sh := &s.shards[hash%sourceShards]
-	at, v := sh.take(l, k, uint32(hash>>32), now)
-	if v != Taken {
-		return Place{}, v
-	}
-	return Place{s, sh, at}, Taken
+	return &s.shards[hash%sourceShards], k, uint32(hash >> 32)
 }
 
 // Give gives the place back.
@@ -124,23 +142,32 @@ type sourceShard struct {
 	idle           int
 }
 
-func (sh *sourceShard) take(l *SourceLimits, k sourceKey, hash uint32, now time.Duration) (int32, Verdict) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	at := sh.find(k, hash)
-	var due time.Duration
+// judge says whether a source may have one more session, where it is, if it is known, and when it is due again with that one.
+// The caller holds mu.
+func (sh *sourceShard) judge(l *SourceLimits, k sourceKey, hash uint32, now time.Duration) (at int32, due time.Duration, v Verdict) {
+	at = sh.find(k, hash)
 	if at != 0 {
 		r := &sh.records[at-1]
 		if l.MaxConns > 0 && int(r.held) >= l.MaxConns || r.held == math.MaxInt32 {
-			return 0, TooMany
+			return at, 0, TooMany
 		}
 		due = r.due
 	}
 	if l.Rate > 0 {
 		due = max(due, now) + time.Second/time.Duration(l.Rate)
 		if due > now+time.Second {
-			return 0, TooFast
+			return at, 0, TooFast
 		}
+	}
+	return at, due, Taken
+}
+
+func (sh *sourceShard) take(l *SourceLimits, k sourceKey, hash uint32, now time.Duration) (int32, Verdict) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at, due, v := sh.judge(l, k, hash, now)
+	if v != Taken {
+		return 0, v
 	}
 	if at == 0 {
 		at = sh.add(k, hash)
