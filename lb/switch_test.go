@@ -213,13 +213,13 @@ func TestSwitchEndsWithItsClient(t *testing.T) {
 	c.closed()
 }
 
-// A reload that makes another table changes nothing: the new one is held, and both are released.
+// A reload that chooses peers otherwise changes nothing of it.
 func TestSwitchOutlivesAReload(t *testing.T) {
 	r, roles, addrs := failover(t, func(p *config.Pool) { p.WhenNone = "hold" })
 	c := &court{rig: r}
 	s := c.begins(t, addrs[1], patience)
 	clients := []net.Conn{r.park(1)}
-	r.reloads(func(conf *config.Config) { conf.Pools[0].Balance = "leastconn" }, "pool db: changed balance (a new epoch table; sessions stay on the old one)")
+	r.reloads(func(conf *config.Config) { conf.Pools[0].Balance = "leastconn" }, "pool db: changed balance")
 	clients = append(clients, r.dial())
 	eventually(t, "both wait", func() bool { return r.status().Held && r.server.waiting("db") == 2 })
 	roles.say("127.0.0.2", "replica 0")
