@@ -95,7 +95,7 @@ var importRules = []importRule{
 		why:      "there is no back door: what the program can do, lb offers",
 	},
 	{
-		packages: "integration/...", may: []string{"dnswatch/dnstest", "golang.org/x/net/ipv4", "golang.org/x/sys/unix"},
+		packages: "integration/...", may: []string{"dnswatch/dnstest", "integration/...", "golang.org/x/net/ipv4", "golang.org/x/sys/unix"},
 		why: "it knows of ebb what a user knows",
 	},
 }
