@@ -89,7 +89,7 @@ var importRules = []importRule{
 	{
 		packages: "cmd/ebb", may: []string{
 			"lb", "lb/admin", "lb/config", "lb/doctor", "lb/logtarget", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
-			"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/daemon", "charm.land/bubbletea/v2", "dnswatch/dnstest",
+			"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon", "charm.land/bubbletea/v2", "dnswatch/dnstest",
 		},
 		directly: []string{"pool", "dnswatch"},
 		why:      "there is no back door: what the program can do, lb offers",

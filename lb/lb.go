@@ -23,6 +23,7 @@ package lb
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type RunOptions struct {
 	Ready   func()          // called once, when every pool has a peer to offer
 	Started func(*Server)   // called once, when the listeners are bound
 	Hurry   <-chan struct{} // closed to stop waiting for sessions while shutting down
+	Sockets []*os.File      // what the service manager has passed on, by name; they stay open
 
 	// What a reload needs. Without Load there is none.
 	Load  func() (*config.Config, error)                  // reads the config again

@@ -31,22 +31,23 @@ type port struct {
 	accepting sync.WaitGroup // the loop that takes clients
 }
 
-// openPort binds an address. The kernel queues connections from now on; none is accepted before start.
-func openPort(ctx context.Context, at config.Endpoint, loops *relay.Loops) (*port, error) {
-	p := &port{wish: at, proto: at.Network, loops: loops}
+// openPort binds an address, or takes a socket that was passed on. The kernel queues connections from now on; none is
+// accepted before start.
+func (s *Server) openPort(ctx context.Context, at config.Endpoint) (*port, error) {
+	p := &port{wish: at, proto: at.Network, loops: s.loops}
 	if at.Network == "udp" {
-		pc, err := sock.ListenUDP(ctx, at.Addr)
+		pc, err := s.listenUDP(ctx, at)
 		if err != nil {
 			return nil, err
 		}
 		p.addr = sock.AddrPort(pc.LocalAddr())
-		if p.flows, err = flow.NewTable(pc, flowOwner{p}, loops != nil && flow.CanBatch); err != nil {
+		if p.flows, err = flow.NewTable(pc, flowOwner{p}, p.loops != nil && flow.CanBatch); err != nil {
 			_ = pc.Close()
 			return nil, fmt.Errorf("listen on %s: %w", at, err)
 		}
 		return p, nil
 	}
-	ln, err := sock.ListenTCP(ctx, at.Addr)
+	ln, err := s.listenTCP(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +60,28 @@ func openPort(ctx context.Context, at config.Endpoint, loops *relay.Loops) (*por
 		return nil, fmt.Errorf("listen on %s: %w", at, err)
 	}
 	return p, nil
+}
+
+func (s *Server) listenTCP(ctx context.Context, at config.Endpoint) (*net.TCPListener, error) {
+	if at.Passed == "" {
+		return sock.ListenTCP(ctx, at.Addr)
+	}
+	f, err := s.passed(at.Network, at.Passed)
+	if err != nil {
+		return nil, err
+	}
+	return sock.PassedTCP(f)
+}
+
+func (s *Server) listenUDP(ctx context.Context, at config.Endpoint) (*sock.PacketConn, error) {
+	if at.Passed == "" {
+		return sock.ListenUDP(ctx, at.Addr)
+	}
+	f, err := s.passed(at.Network, at.Passed)
+	if err != nil {
+		return nil, err
+	}
+	return sock.PassedUDP(f)
 }
 
 func (p *port) String() string { return p.proto + "://" + p.addr.String() }

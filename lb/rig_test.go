@@ -174,6 +174,7 @@ type rig struct {
 	next   atomic.Pointer[config.Config] // what a reload reads
 	loads  atomic.Int64
 
+	sockets    []*os.File                                         // of the service manager
 	prepareLog func(*config.Config) (use, drop func(), err error) // nil for a log that does not change
 
 	cancel context.CancelFunc
@@ -248,7 +249,7 @@ func (r *rig) start() *rig {
 			Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelDebug), Version: "test", Hurry: r.hurry,
 			Ready: func() { close(r.ready) }, Started: func(s *Server) { started <- s },
 			Load:       func() (*config.Config, error) { r.loads.Add(1); return r.next.Load(), nil },
-			PrepareLog: r.prepareLog,
+			PrepareLog: r.prepareLog, Sockets: r.sockets,
 		})
 	}()
 	r.t.Cleanup(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/admin"
@@ -41,7 +42,7 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 		c := &conf.Listeners[i]
 		said, bound := newSettings(c, nil), newLimit(c)
 		for _, at := range c.Listen {
-			at, err := openPort(ctx, at, s.loops)
+			at, err := s.openPort(ctx, at)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("listener %s: %w", c.Name, err))
 				continue
@@ -73,6 +74,15 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 
 func (s *Server) newAdmin(c config.Admin) (*admin.Server, error) {
 	settings := admin.Settings{Listen: c.Listen, Mode: c.Mode, Group: c.Group, Access: access(c)}
+	if name, is := strings.CutPrefix(c.Listen, config.PassedPrefix); is {
+		var err error
+		if settings.Socket, err = s.passed("unix", name); err != nil {
+			var tcp error
+			if settings.Socket, tcp = s.passed("tcp", name); tcp != nil {
+				return nil, err
+			}
+		}
+	}
 	return admin.NewServer(settings, s, admin.NewRegistry(s.metrics), s.events, s.log)
 }
 
@@ -115,6 +125,7 @@ func (s *Server) newListener(c *settings, at *port, p *livePool, bound *limit) *
 func (s *Server) serve(ctx context.Context) {
 	g := s.running()
 	s.tellBudget(g.conf)
+	s.tellUnused(g.conf)
 	s.saveState() // a file that cannot be written is better known now
 	if g.admin != nil {
 		go g.admin.Serve()

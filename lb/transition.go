@@ -152,7 +152,7 @@ func (t *transition) listeners(fail func(what string, err error)) {
 			was := ports[at]
 			switch {
 			case was == nil:
-				p, err := openPort(context.Background(), at, t.s.loops)
+				p, err := t.s.openPort(context.Background(), at)
 				if err != nil {
 					fail("listener "+c.Name, err)
 					continue

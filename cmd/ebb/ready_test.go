@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestReadyFD(t *testing.T) {
@@ -80,5 +82,29 @@ func TestNotifierReadyNobody(t *testing.T) {
 	n.ready()
 	if !out.contains("nobody could be told") || !out.contains("the service manager could not be told") {
 		t.Error(out.text.String())
+	}
+}
+
+// systemd 253 and newer waits for the end of a reload, which it knows by its beginning: later than the signal that it sent.
+func TestReloadsAreTold(t *testing.T) {
+	manager := serviceManager(t)
+	n := &notifier{log: slog.New(slog.DiscardHandler)}
+	clock := func() int64 {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			t.Fatal(err)
+		}
+		return now.Nano() / 1000
+	}
+	before := clock()
+	n.reloading()
+	after := clock()
+	at, found := strings.CutPrefix(told(t, manager), "RELOADING=1\nMONOTONIC_USEC=")
+	if usec, err := strconv.ParseInt(at, 10, 64); !found || err != nil || usec < before || usec > after {
+		t.Errorf("%q at %d to %d", at, before, after)
+	}
+	n.reloaded()
+	if got := told(t, manager); got != "READY=1" {
+		t.Errorf("the service manager was told %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/spf13/cobra"
 
 	"github.com/ebb-lb/ebb/lb"
@@ -73,8 +74,8 @@ func (c *configFlags) serve(ctx context.Context, conf *config.Config, stderr io.
 			s.started <- server
 			go n.watchdog(func() { server.Ready() }, over)
 		},
-		PrepareLog: log.prepare,
-		Reloading:  n.reloading, Reloaded: n.reloaded,
+		PrepareLog: log.prepare, Sockets: activation.Files(true),
+		Reloading: n.reloading, Reloaded: n.reloaded,
 	}
 	if c.file != "" {
 		o.Load = func() (*config.Config, error) { return config.Load(c.file, &c.given) }

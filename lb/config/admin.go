@@ -15,7 +15,7 @@ import (
 
 // Admin is where the HTTP API listens, and who may ask.
 type Admin struct {
-	Listen        string      // "ADDRESS:PORT", "unix:" and an absolute path, or "off"
+	Listen        string      // "ADDRESS:PORT", "unix:" and an absolute path, "systemd:" and the name of a socket, or "off"
 	Mode          fs.FileMode // of the socket at a path
 	Group         int         // id of its group; -1 is that of the process
 	Hosts         []string    // names by which it may be asked, besides localhost
@@ -78,6 +78,15 @@ func (v value) adminAddress(dst *string) {
 		*dst = s
 		return
 	}
+	if name, ok := strings.CutPrefix(s, PassedPrefix); ok {
+		if !passedName(name) {
+			v.unexpected(passedForm)
+			return
+		}
+		*dst, v.src.adminWritten = s, true
+		v.src.listens = append(v.src.listens, bound{v, Endpoint{Network: "tcp", Passed: name}})
+		return
+	}
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		switch {
 		case !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || filepath.Clean(path) != path:
@@ -98,7 +107,7 @@ func (v value) adminAddress(dst *string) {
 	default:
 		*dst = addr.String()
 		v.src.adminWritten = true
-		v.src.listens = append(v.src.listens, bound{v, Endpoint{"tcp", addr}})
+		v.src.listens = append(v.src.listens, bound{v, Endpoint{Network: "tcp", Addr: addr}})
 	}
 }
 

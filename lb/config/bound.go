@@ -58,10 +58,19 @@ func (s *source) checkListens(c *Config) {
 	bounds := s.listens
 	if addr, err := netip.ParseAddrPort(c.Admin.Listen); err == nil && !s.adminWritten {
 		admin := value{path: "admin.listen", src: s}
-		bounds = append([]bound{{admin, Endpoint{"tcp", addr}}}, bounds...)
+		bounds = append([]bound{{admin, Endpoint{Network: "tcp", Addr: addr}}}, bounds...)
 	}
 	taken := make(map[port]*claims)
+	passed := make(map[Endpoint]bound)
 	for _, b := range bounds {
+		if b.Passed != "" {
+			if first, twice := passed[b.Endpoint]; twice {
+				b.fail("found %s, which %s has, expected each socket once", b.Endpoint, first.origin())
+				continue
+			}
+			passed[b.Endpoint] = b
+			continue
+		}
 		p := port{b.Network, b.Addr.Port()}
 		if taken[p] == nil {
 			taken[p] = &claims{exact: make(map[netip.Addr]bound)}

@@ -75,13 +75,22 @@ type Listener struct {
 	MaxFlowsPerSource int    // 0 is no limit
 }
 
-// Endpoint is an address to listen on.
+// Endpoint is an address to listen on, or a socket that is bound already.
 type Endpoint struct {
 	Network string // tcp, udp
 	Addr    netip.AddrPort
+	Passed  string // the name of a socket that the service manager passes on; "" is none
 }
 
-func (e Endpoint) String() string { return e.Network + "://" + e.Addr.String() }
+// PassedPrefix stands before the name of a socket that the service manager passes on.
+const PassedPrefix = "systemd:"
+
+func (e Endpoint) String() string {
+	if e.Passed != "" {
+		return e.Network + "://" + PassedPrefix + e.Passed
+	}
+	return e.Network + "://" + e.Addr.String()
+}
 
 // Pool is what a listener sends to.
 type Pool struct {

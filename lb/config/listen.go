@@ -35,18 +35,35 @@ func (v value) endpoints() []Endpoint {
 		v.unexpected(listenForms)
 		return nil
 	}
+	var out []Endpoint
+	if name, passed := strings.CutPrefix(rest, PassedPrefix); passed {
+		if !passedName(name) {
+			v.unexpected("%s://%s", scheme, passedForm)
+			return nil
+		}
+		for _, network := range networks {
+			out = append(out, Endpoint{Network: network, Passed: name})
+		}
+		return out
+	}
 	addr, last, why := listenRange(rest)
 	if why != "" {
 		v.unexpected("%s: %s", listenForms, why)
 		return nil
 	}
-	var out []Endpoint
 	for _, network := range networks {
 		for port := int(addr.Port()); port <= int(last); port++ {
-			out = append(out, Endpoint{network, netip.AddrPortFrom(addr.Addr(), uint16(port))})
+			out = append(out, Endpoint{Network: network, Addr: netip.AddrPortFrom(addr.Addr(), uint16(port))})
 		}
 	}
 	return out
+}
+
+const passedForm = "systemd:NAME, where the name of a socket has 1 to 255 ASCII characters, no control characters and no colon"
+
+// passedName tells whether systemd lets a socket have this name (sd_listen_fds(3)).
+func passedName(name string) bool {
+	return name != "" && len(name) <= 255 && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r >= 0x7f || r == ':' })
 }
 
 // maxRange bounds the ports of one range: each of them is a socket.

@@ -6,6 +6,50 @@ import (
 	"testing"
 )
 
+func TestListenOnPassedSockets(t *testing.T) {
+	for _, test := range []struct {
+		text, want, problem string
+	}{
+		{"tcp://systemd:pg", "tcp://systemd:pg", ""},
+		{"tcp+udp://systemd:a b.socket", "tcp://systemd:a b.socket udp://systemd:a b.socket", ""},
+		{"udp://systemd:", "", `found "udp://systemd:", expected udp://` + passedForm},
+		{"tcp://systemd:a:b", "", `found "tcp://systemd:a:b", expected tcp://` + passedForm},
+		{"tcp://systemd:" + strings.Repeat("n", 256), "", "expected tcp://" + passedForm},
+		{"tcp://systemd:ü", "", "expected tcp://" + passedForm},
+		{"tcp://[systemd]:1", "", "expected " + listenForms + ": the address must be an IP address, not a name"},
+	} {
+		c, err := Parse("f", strings.Replace(whole, "tcp://127.0.0.1:5432", test.text, 1), new(Flags))
+		if test.problem != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), "f:3: listener.listen: ") || !strings.HasSuffix(err.Error(), test.problem) {
+				t.Errorf("%s: %v", test.text, err)
+			}
+			continue
+		}
+		problems(t, err)
+		var got []string
+		for _, e := range c.Listeners[0].Listen {
+			got = append(got, e.String())
+		}
+		if text := strings.Join(got, " "); text != test.want {
+			t.Errorf("%s: %s", test.text, text)
+		}
+	}
+	_, err := Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, `["tcp://systemd:a", "udp://systemd:a", "tcp://systemd:a"]`, 1), new(Flags))
+	problems(t, err, "f:3: listener.listen: found tcp://systemd:a, which listener.listen on line 3 has, expected each socket once")
+	_, err = Parse("f", strings.Replace(whole, "127.0.0.1:5432", "systemd:a", 1)+"[admin]\nlisten = \"systemd:a\"\n", new(Flags))
+	if err == nil || !strings.Contains(err.Error(), "expected each socket once") {
+		t.Errorf("%v", err)
+	}
+	_, err = Parse("f", whole+"[admin]\nlisten = \"systemd:a\"\nmode = \"0660\"\n", new(Flags))
+	if err == nil || !strings.Contains(err.Error(), "admin.mode: found with listen = \"systemd:a\"") {
+		t.Errorf("%v", err)
+	}
+	_, err = Parse("f", whole+"[admin]\nlisten = \"systemd:\"\n", new(Flags))
+	if err == nil || !strings.HasSuffix(err.Error(), "expected "+passedForm) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestLI5RangesOfPorts(t *testing.T) {
 	const expected = ", expected " + listenForms + ": "
 	for _, test := range []struct {

@@ -27,13 +27,18 @@ func ListenUDP(ctx context.Context, addr netip.AddrPort) (*PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &PacketConn{UDPConn: pc.(*net.UDPConn), wildcard: addr.Addr().IsUnspecified(), v6: addr.Addr().Is6()}
-	c.bound = AddrPort(c.LocalAddr())
+	return newPacketConn(pc.(*net.UDPConn))
+}
+
+func newPacketConn(udp *net.UDPConn) (*PacketConn, error) {
+	c := &PacketConn{UDPConn: udp, bound: AddrPort(udp.LocalAddr())}
+	c.wildcard, c.v6 = c.bound.Addr().IsUnspecified(), c.bound.Addr().Is6()
 	countOverflowOf(c)
 	if !c.wildcard {
 		return c, nil
 	}
 	// On a dual-stack socket the IPv6 option also reports IPv4 destinations, as mapped addresses (ipv6(7)).
+	var err error
 	if c.v6 {
 		err = ipv6.NewPacketConn(c.UDPConn).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 	} else {
@@ -41,7 +46,7 @@ func ListenUDP(ctx context.Context, addr netip.AddrPort) (*PacketConn, error) {
 	}
 	if err != nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("packet info on %s: %w", addr, err)
+		return nil, fmt.Errorf("packet info on %s: %w", c.bound, err)
 	}
 	return c, nil
 }
