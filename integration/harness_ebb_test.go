@@ -47,7 +47,7 @@ func start(t *testing.T, s setup) *ebb {
 func launch(t *testing.T, s setup) *ebb {
 	t.Helper()
 	file := s.write(t)
-	e := spawnIn(t, s.space, s.plain, "-c", file)
+	e := spawnIn(t, s.place, s.plain, "-c", file)
 	e.addr, e.admin, e.checks = s.addr, s.admin, s.check != ""
 	e.awaitListening(t)
 	e.base = e.usage(t)
@@ -67,11 +67,17 @@ func startFlags(t *testing.T, addr netip.AddrPort, args ...string) *ebb {
 // spawn starts ebb run with --ready-fd and args.
 func spawn(t *testing.T, plain bool, args ...string) *ebb {
 	t.Helper()
-	return spawnIn(t, nil, plain, args...)
+	return spawnIn(t, place{}, plain, args...)
 }
 
-// spawnIn is spawn in a network namespace.
-func spawnIn(t *testing.T, space *link.Space, plain bool, args ...string) *ebb {
+// place is where a process runs. The zero value is where the test does.
+type place struct {
+	space *link.Space // network namespace
+	under []string    // a command that runs it and has the same process ID
+}
+
+// spawnIn is spawn in a place.
+func spawnIn(t *testing.T, p place, plain bool, args ...string) *ebb {
 	t.Helper()
 	binary := raceBinary
 	if plain {
@@ -85,8 +91,9 @@ func spawnIn(t *testing.T, space *link.Space, plain bool, args ...string) *ebb {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &ebb{logs: newLogs(), traced: !plain, space: space, ready: make(chan struct{}), exited: make(chan struct{})}
-	e.cmd = exec.Command(path, append([]string{"run", "--ready-fd", "3"}, args...)...)
+	e := &ebb{logs: newLogs(), traced: !plain, space: p.space, ready: make(chan struct{}), exited: make(chan struct{})}
+	line := append(append(p.under[:len(p.under):len(p.under)], path, "run", "--ready-fd", "3"), args...)
+	e.cmd = exec.Command(line[0], line[1:]...)
 	e.cmd.ExtraFiles = []*os.File{readyWrite}
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // outlives no test, not even one that crashed
 	e.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
@@ -95,8 +102,8 @@ func spawnIn(t *testing.T, space *link.Space, plain bool, args ...string) *ebb {
 		t.Fatal(err)
 	}
 	start := e.cmd.Start
-	if space != nil {
-		start = func() error { return space.Do(e.cmd.Start) }
+	if p.space != nil {
+		start = func() error { return p.space.Do(e.cmd.Start) }
 	}
 	if err := start(); err != nil {
 		t.Fatal(err)

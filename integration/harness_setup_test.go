@@ -9,16 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/ebb-lb/ebb/integration/link"
 )
 
 // setup describes a config with one listener and one pool, both named "t". The zero value of each field is a default fit
 // for tests; the text fields are lines of TOML for their table.
 type setup struct {
-	plain    bool        // the binary without the race detector
-	space    *link.Space // network namespace of the process; nil is the test's own
-	network  string      // of the listener: tcp, udp; "" is tcp
+	plain    bool   // the binary without the race detector
+	place           // where and under what the process runs
+	network  string // of the listener: tcp, udp; "" is tcp
 	listen   netip.AddrPort
 	hosts    []string // the backends: names or addresses
 	port     uint16   // of the backends

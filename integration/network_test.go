@@ -79,7 +79,7 @@ func TestTD5(t *testing.T) {
 				b = serve(t, netip.AddrPortFrom(backAddr, freePort(t)), func(c peerConn) { far <- trade(c, c.CloseWrite, 1, size) })
 			})
 			e := start(t, setup{
-				space: n.middle, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
+				place: place{space: n.middle}, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
 				top: fmt.Sprintf("[relay]\nengine = %q", engine), pool: `connect_timeout = "20s"`,
 			})
 			for range rounds {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -26,10 +27,20 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.room
-		return nil, err
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		return nil, passing{err}
 	}
 	return &limitedConn{Conn: c, room: l.room}, nil
 }
+
+// passing is an accept's error after which a server is to wait a little and go on, as net/http does when an error is called
+// temporary. The net package calls only some so: one ENOMEM would end the API.
+type passing struct{ error }
+
+func (passing) Timeout() bool   { return false }
+func (passing) Temporary() bool { return true }
 
 // Close ends an Accept that waits for room, too.
 func (l *limitListener) Close() error {
