@@ -24,7 +24,8 @@ func startRedis(t *testing.T, host, port string) *redis {
 
 func (r *redis) begin(t *testing.T) {
 	t.Helper()
-	r.server = (*account)(nil).run(t, t.TempDir(), r.binary, "--bind", r.host, "--port", r.port, "--save", "", "--appendonly", "no")
+	r.server = (*account)(nil).run(t, t.TempDir(), r.binary, "--bind", r.host, "--port", r.port, "--save", "", "--appendonly", "no",
+		"--replica-announce-ip", r.host)
 	awaitServer(t, r.server, func() bool { out, err := r.ask(t, r.host, r.port, "PING"); return err == nil && out == "PONG" })
 }
 

@@ -32,13 +32,18 @@ func (p *postgres) must(t *testing.T, sql, answer string) {
 	}
 }
 
-// awaitPeer waits until a peer is in a state, and if it is unwanted, for a reason.
-func (e *ebb) awaitPeer(t *testing.T, p *postgres, state, reason string) {
+// awaitState waits until a peer is in a state, and if it is unwanted, for a reason.
+func (e *ebb) awaitState(t *testing.T, addr, state, reason string) {
 	t.Helper()
-	eventually(t, p.host+" to be "+state+" "+reason, func() bool {
-		peer, ok := e.poolStatus(t).peer(p.host + ":" + p.port)
+	eventually(t, addr+" to be "+state+" "+reason, func() bool {
+		peer, ok := e.poolStatus(t).peer(addr)
 		return ok && peer.State == state && (reason == "" || peer.Reason == reason)
 	})
+}
+
+func (e *ebb) awaitPeer(t *testing.T, p *postgres, state, reason string) {
+	t.Helper()
+	e.awaitState(t, p.host+":"+p.port, state, reason)
 }
 
 // TestServersPostgreSQLRoles promotes the replica of a pair, twice: while the old primary lives on, and after its death. New
