@@ -95,6 +95,9 @@ type Server struct {
 // Run serves until ctx is done, then shuts down in order: no longer ready, shutdown_delay, no new sessions, sessions
 // until shutdown_timeout, the rest cut. An error before that names what could not be started; nothing is left behind.
 func Run(ctx context.Context, conf *config.Config, o RunOptions) error {
+	if problems := Probe(conf); len(problems) > 0 {
+		return problems
+	}
 	s, err := newServer(conf, o)
 	if err != nil {
 		return err

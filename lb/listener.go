@@ -12,6 +12,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/gate"
 	"github.com/ebb-lb/ebb/lb/internal/relay"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // listener is one of the config's, on one of its addresses: its settings, its pool, and the sessions that came that way.
@@ -53,15 +54,16 @@ type settings struct {
 	*config.Listener
 	access  *gate.List
 	proxies *gate.List // who begins with a PROXY header; nil is nobody
+	socket  *sock.Options
 }
 
 // newSettings makes them anew, or takes over from those that were before, which may be nil, what has not changed.
 func newSettings(c *config.Listener, before *settings) *settings {
-	proxies := gate.NewList(c.ProxyIn, nil)
+	proxies, socket := gate.NewList(c.ProxyIn, nil), clientSocket(&c.Socket)
 	if before != nil && slices.Equal(before.Allow, c.Allow) && slices.Equal(before.Deny, c.Deny) {
-		return &settings{c, before.access, proxies}
+		return &settings{c, before.access, proxies, socket}
 	}
-	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies}
+	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies, socket}
 }
 
 // conf is what the config says of it now. A session reads it when it begins.
@@ -163,7 +165,7 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 	}
 	s.Options = relay.Options{
 		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,
-		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout,
+		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout, Dial: l.pool.dial.Load(),
 	}
 	if s.hearing {
 		s.HeaderTimeout = c.PrereadTimeout

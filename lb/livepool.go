@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/farewell"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/pool"
 )
 
@@ -28,6 +30,8 @@ type livePool struct {
 	on      func(addr netip.AddrPort) []live // the sessions of this pool on one peer
 
 	settings atomic.Pointer[config.Pool]
+	dial     atomic.Pointer[sock.Options] // what those say of sockets to peers
+	misfits  counts[string]               // options that such a socket did not get
 	queue    queue
 	teller   *farewell.Teller // of the server
 
@@ -63,6 +67,7 @@ func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *poo
 	}
 	p.queue.pool = p
 	p.settings.Store(&conf)
+	p.dial.Store(peerSocket(&conf.Socket))
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Slots: slots, Tuning: tuning(&conf), Checked: conf.Check != nil, Fresh: p.fresh, Tier: tier, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },
@@ -72,6 +77,17 @@ func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *poo
 	}, r)
 	p.members = newMembers(conf.Backends, p.log, p.isPassing, p.publish)
 	return p
+}
+
+// misfit says that a socket did not get an option that it got at the start.
+func (p *livePool) misfit(err error) {
+	var option *sock.OptionError
+	if !errors.As(err, &option) {
+		return
+	}
+	if n := p.misfits.add(option.Key); n&(n-1) == 0 {
+		p.log.Warn("socket option failed", "key", option.Key, "reason", option.Why(), "times", n)
+	}
 }
 
 // conf is what the config says of the pool now.
@@ -131,7 +147,7 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 	}
 	c := &peerCheck{verdict: judge(conf, check.State{})}
 	var err error
-	c.watch, err = p.hub.Watch(addr, checkOptions(conf), conf.MaxLag, func(s check.State) { p.checked(addr, c, s) })
+	c.watch, err = p.hub.Watch(addr, checkOptions(conf, p.dial.Load()), conf.MaxLag, func(s check.State) { p.checked(addr, c, s) })
 	if err != nil {
 		p.log.Error("no check", "peer", addr.String(), "error", err)
 		return

@@ -33,7 +33,7 @@ func newBindings(host *ownAddresses, listeners []*listener) *bindings {
 func (b *bindings) of(p *livePool) ownTest {
 	return func(peer netip.AddrPort, literal bool) bool {
 		for _, l := range b.byPort[peer.Port()] {
-			if (!literal || l.pool == p) && b.protos[p][l.port.proto] && b.host.covers(l.port.addr.Addr(), peer.Addr()) {
+			if (!literal || l.pool == p) && b.protos[p][l.port.proto] && l.port.isAt(b.host, peer.Addr()) {
 				return true
 			}
 		}
@@ -44,7 +44,7 @@ func (b *bindings) of(p *livePool) ownTest {
 // isOwn tells whether who sends datagrams to addr sends them to a listener of the present generation.
 func (s *Server) isOwn(addr netip.AddrPort) bool {
 	for _, l := range s.running().listeners {
-		if at := l.port.addr; l.port.proto == "udp" && at.Port() == addr.Port() && s.own.covers(at.Addr(), addr.Addr()) {
+		if at := l.port.addr; l.port.proto == "udp" && at.Port() == addr.Port() && l.port.isAt(&s.own, addr.Addr()) {
 			return true
 		}
 	}

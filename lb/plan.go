@@ -79,5 +79,5 @@ func fixed(old, now *config.Config) (problems config.Problems) {
 			}
 		}
 	}
-	return problems
+	return append(problems, rebound(old, now)...)
 }

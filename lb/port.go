@@ -20,12 +20,14 @@ type port struct {
 	wish  config.Endpoint // as the config has it
 	proto string          // tcp or udp
 	addr  netip.AddrPort  // as it is bound
+	six   bool            // it is a wildcard of IPv6 that does not take IPv4
 	owner atomic.Pointer[listener]
 
 	loops    *relay.Loops        // nil is the portable relay
 	looped   *relay.LoopAcceptor // tcp, on loops
 	acceptor *relay.Acceptor     // tcp, portable
 	flows    *flow.Table         // udp
+	asked    *sock.Options       // of the socket
 	started  bool
 
 	accepting sync.WaitGroup // the loop that takes clients
@@ -33,10 +35,10 @@ type port struct {
 
 // openPort binds an address, or takes a socket that was passed on. The kernel queues connections from now on; none is
 // accepted before start.
-func (s *Server) openPort(ctx context.Context, at config.Endpoint) (*port, error) {
-	p := &port{wish: at, proto: at.Network, loops: s.loops}
+func (s *Server) openPort(ctx context.Context, at config.Endpoint, o *sock.Options) (*port, error) {
+	p := &port{wish: at, proto: at.Network, loops: s.loops, asked: o, six: o.Listening.V6Only}
 	if at.Network == "udp" {
-		pc, err := s.listenUDP(ctx, at)
+		pc, err := s.listenUDP(ctx, at, o)
 		if err != nil {
 			return nil, err
 		}
@@ -47,41 +49,69 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint) (*port, error
 		}
 		return p, nil
 	}
-	ln, err := s.listenTCP(ctx, at)
+	ln, err := s.listenTCP(ctx, at, o)
 	if err != nil {
 		return nil, err
 	}
 	p.addr = sock.AddrPort(ln.Addr())
 	if p.loops == nil {
-		p.acceptor = relay.NewAcceptor(ln)
+		p.acceptor = relay.NewAcceptor(ln, o)
 		return p, nil
 	}
-	if p.looped, err = p.loops.Acceptor(ln); err != nil {
+	lns := []*net.TCPListener{ln}
+	for o.Listening.ReusePort && at.Passed == "" && len(lns) < p.loops.Count() {
+		if ln, err = sock.ListenTCP(ctx, p.addr, o); err != nil {
+			for _, ln := range lns {
+				_ = ln.Close()
+			}
+			return nil, err
+		}
+		lns = append(lns, ln)
+	}
+	if p.looped, err = p.loops.Acceptor(lns...); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", at, err)
 	}
 	return p, nil
 }
 
-func (s *Server) listenTCP(ctx context.Context, at config.Endpoint) (*net.TCPListener, error) {
+func (s *Server) listenTCP(ctx context.Context, at config.Endpoint, o *sock.Options) (*net.TCPListener, error) {
 	if at.Passed == "" {
-		return sock.ListenTCP(ctx, at.Addr)
+		return sock.ListenTCP(ctx, at.Addr, o)
 	}
 	f, err := s.passed(at.Network, at.Passed)
 	if err != nil {
 		return nil, err
 	}
-	return sock.PassedTCP(f)
+	return sock.PassedTCP(f, o)
 }
 
-func (s *Server) listenUDP(ctx context.Context, at config.Endpoint) (*sock.PacketConn, error) {
+func (s *Server) listenUDP(ctx context.Context, at config.Endpoint, o *sock.Options) (*sock.PacketConn, error) {
 	if at.Passed == "" {
-		return sock.ListenUDP(ctx, at.Addr)
+		return sock.ListenUDP(ctx, at.Addr, o)
 	}
 	f, err := s.passed(at.Network, at.Passed)
 	if err != nil {
 		return nil, err
 	}
 	return sock.PassedUDP(f)
+}
+
+// retune changes what the socket is asked for, and those of clients that come from now on.
+func (p *port) retune(o *sock.Options) {
+	was := p.asked
+	p.asked = o
+	switch {
+	case *was == *o:
+	case p.looped != nil:
+		p.looped.Retune(was, o)
+	case p.acceptor != nil:
+		p.acceptor.Retune(o)
+	}
+}
+
+// isAt tells whether who connects to an address reaches the port.
+func (p *port) isAt(host *ownAddresses, addr netip.Addr) bool {
+	return !(p.six && addr.Is4()) && host.covers(p.addr.Addr(), addr)
 }
 
 func (p *port) String() string { return p.proto + "://" + p.addr.String() }

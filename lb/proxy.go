@@ -56,6 +56,7 @@ func (s *tcpSession) Header(h preface.Header) end.Word {
 
 // greet makes what tells the peer who the client is.
 func (s *tcpSession) greet() {
+	s.Source = s.client.Addr()
 	switch s.listener.pool.conf().ProxyOut {
 	case "v1":
 		s.Preface = preface.Format(1, s.client, s.local)

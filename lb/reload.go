@@ -93,7 +93,7 @@ func (s *Server) Plan(file, text string) ([]string, error) {
 		return nil, invalid(err)
 	}
 	old := s.running().conf
-	if problems := fixed(old, conf); len(problems) > 0 {
+	if problems := append(fixed(old, conf), Probe(conf)...); len(problems) > 0 {
 		return nil, invalid(problems)
 	}
 	return plan(old, conf), nil
@@ -147,7 +147,7 @@ func (s *Server) reread() ([]string, error) {
 
 func (s *Server) adopt(conf *config.Config) ([]string, error) {
 	old := s.running()
-	if problems := fixed(old.conf, conf); len(problems) > 0 {
+	if problems := append(fixed(old.conf, conf), Probe(conf)...); len(problems) > 0 {
 		return nil, problems
 	}
 	changes := plan(old.conf, conf)

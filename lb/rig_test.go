@@ -204,12 +204,13 @@ func newRig(t testing.TB) *rig {
 			}},
 			Listeners: []config.Listener{{
 				Name: "front", Listen: []config.Endpoint{{Network: "tcp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}, Pool: "db",
-				UDPIdleTimeout: time.Minute,
+				UDPIdleTimeout: time.Minute, Socket: config.ClientSocket{Socket: config.DefaultSocket()},
 			}},
 			Pools: []config.Pool{{
 				Name: "db", Balance: "roundrobin", Resolver: "default", ConnectTimeout: 5 * time.Second, ConnectAttempts: 3,
 				QueueTimeout: patience, WhenNone: "refuse", HoldTimeout: patience, HoldMax: 1000, QuietTime: 5 * time.Millisecond,
-				On: config.On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
+				Socket: config.PeerSocket{Socket: config.DefaultSocket()},
+				On:     config.On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
 			}},
 		},
 	}

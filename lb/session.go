@@ -145,6 +145,7 @@ func (t *trip) Failed(err error) {
 		outcome, word, result = pool.OutcomeNeutral, end.NoSourcePort, "no_source_port"
 	case sock.Resources:
 		outcome, word, result = pool.OutcomeNeutral, end.Internal, "no_resources"
+		t.listener.pool.misfit(err)
 	case sock.Canceled: // the session was cut, and finish will know why
 		t.note("canceled")
 		return

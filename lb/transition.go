@@ -152,7 +152,7 @@ func (t *transition) listeners(fail func(what string, err error)) {
 			was := ports[at]
 			switch {
 			case was == nil:
-				p, err := t.s.openPort(context.Background(), at)
+				p, err := t.s.openPort(context.Background(), at, said.socket)
 				if err != nil {
 					fail("listener "+c.Name, err)
 					continue
@@ -226,6 +226,7 @@ func (t *transition) commit() {
 			at++
 			l.limit.adopt(said.Listener)
 			l.settings.Store(said)
+			l.port.retune(said.socket)
 		}
 	}
 	left := slices.DeleteFunc(slices.Clone(t.old.listeners), func(l *listener) bool { return slices.Contains(t.next.listeners, l) })
@@ -329,6 +330,7 @@ func (s *Server) forget(gone *listener) {
 // first word the last one counts. A session policy holds for the peers that are leaving, too.
 func (p *livePool) adopt(c config.Pool) {
 	was := p.settings.Swap(&c)
+	p.dial.Store(peerSocket(&c.Socket))
 	p.mu.Lock()
 	if was.On != c.On || was.DrainTimeout != c.DrainTimeout || was.QuietTime != c.QuietTime {
 		for _, peer := range p.table.Status().Peers {
@@ -339,7 +341,7 @@ func (p *livePool) adopt(c config.Pool) {
 		p.tellLocked()
 	}
 	p.mu.Unlock()
-	if c.Check == nil || len(config.Changed(*was.Check, *c.Check)) == 0 {
+	if c.Check == nil || len(config.Changed(*was.Check, *c.Check))+len(config.Changed(was.Socket, c.Socket)) == 0 {
 		return
 	}
 	p.mu.Lock()

@@ -35,6 +35,7 @@ func (l *listener) flowOptions() flow.Options {
 	c := l.conf()
 	o := flow.Options{
 		IdleTimeout: c.UDPIdleTimeout, Responses: c.Responses, Requests: c.Requests, PerSource: c.MaxFlowsPerSource,
+		Dial: l.pool.dial.Load(),
 	}
 	switch c.Mode {
 	case "reqresp":

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebb-lb/ebb/lb"
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 )
@@ -32,6 +33,9 @@ running ebb says what a reload with this file would change.`,
 			}
 			if against {
 				return checkAgainst(cmd, &at, conf, c.file)
+			}
+			if problems := lb.Probe(conf); len(problems) > 0 {
+				return problems
 			}
 			what := c.file
 			if what == "" {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // Options say how to probe. Those of equal values on one target share a probe.
@@ -16,9 +18,10 @@ type Options struct {
 	Rise          int           // passes in a row that make a down target up, at least 1
 	RefusedIsDown bool          // a refused connection counts as Fall failures
 
-	Port  uint16 // to ask, at the target's address; 0: the target's own
-	Proxy string // "v1", "v2": a PROXY protocol header comes first; "" or "off": none
-	TLS   TLS
+	Port   uint16       // to ask, at the target's address; 0: the target's own
+	Socket sock.Options // of the connection to the target
+	Proxy  string       // "v1", "v2": a PROXY protocol header comes first; "" or "off": none
+	TLS    TLS
 
 	User         string // who to be for "postgres", "mysql" and "redis"; "": nobody, or for "redis" the default user
 	PasswordFile string // has the password, and one line break at most; "": none

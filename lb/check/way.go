@@ -7,17 +7,21 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // way is how probes with the same options reach a target: which port, what goes first, and TLS.
 type way struct {
 	port   uint16
+	socket *sock.Options
+	dialer net.Dialer                                // that asks for them
 	header func(local, remote netip.AddrPort) []byte // nil: none
 	certs  *certs                                    // nil: no TLS
 }
 
 func newWay(o Options) (*way, error) {
-	w := &way{port: o.Port}
+	w := &way{port: o.Port, socket: &o.Socket, dialer: net.Dialer{KeepAlive: -1, Control: o.Socket.Control}}
 	switch o.Proxy {
 	case "", "off":
 	case "v1":
@@ -43,8 +47,7 @@ func (w *way) to(target netip.AddrPort) netip.AddrPort {
 // dial connects to the target, without TLS. The caller closes the connection, or leaves it.
 func (w *way) dial(ctx context.Context, target netip.AddrPort) (*conn, error) {
 	target = w.to(target)
-	dialer := net.Dialer{KeepAlive: -1}
-	raw, err := dialer.DialContext(ctx, "tcp", target.String())
+	raw, err := w.dialer.DialContext(ctx, "tcp", target.String())
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +113,7 @@ func (w *way) openBy(ctx context.Context, protocol string, target netip.AddrPort
 	if protocol != "udp" {
 		return w.open(ctx, target)
 	}
-	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "udp", w.to(target).String())
+	c, err := w.dialer.DialContext(ctx, "udp", w.to(target).String())
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func (v value) adminAddress(dst *string) {
 			return
 		}
 		*dst, v.src.adminWritten = s, true
-		v.src.listens = append(v.src.listens, bound{v, Endpoint{Network: "tcp", Passed: name}})
+		v.src.listens = append(v.src.listens, bound{value: v, Endpoint: Endpoint{Network: "tcp", Passed: name}})
 		return
 	}
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
@@ -107,7 +107,7 @@ func (v value) adminAddress(dst *string) {
 	default:
 		*dst = addr.String()
 		v.src.adminWritten = true
-		v.src.listens = append(v.src.listens, bound{v, Endpoint{Network: "tcp", Addr: addr}})
+		v.src.listens = append(v.src.listens, bound{value: v, Endpoint: Endpoint{Network: "tcp", Addr: addr}})
 	}
 }
 

@@ -6,6 +6,7 @@ import "net/netip"
 type bound struct {
 	value
 	Endpoint
+	v6only bool // a wildcard of IPv6 is for that alone
 }
 
 // port is what bound addresses compete for.
@@ -15,28 +16,31 @@ type port struct {
 }
 
 // claims are the addresses taken on one port. The kernel binds none of them twice, and a wildcard takes every address of
-// its family; that of IPv6 is bound for both.
+// its family; that of IPv6 is bound for both, unless it is to be for one.
 type claims struct {
-	exact     map[netip.Addr]bound
-	any, any4 *bound // the first, and the first of IPv4
+	exact           map[netip.Addr]bound
+	any, any4, any6 *bound // the first, and the first of each family
 }
 
 // clash gives the claim that stands in the way of another one; nil if none does.
-func (c *claims) clash(a netip.Addr) *bound {
+func (c *claims) clash(b bound) *bound {
 	v4, v6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	a := b.Addr.Addr()
 	candidates := []netip.Addr{a, v6}
 	if a.Is4() {
 		candidates = append(candidates, v4)
 	}
 	for _, candidate := range candidates {
-		if b, taken := c.exact[candidate]; taken {
+		if b, taken := c.exact[candidate]; taken && !(b.v6only && a.Is4()) {
 			return &b
 		}
 	}
-	switch a {
-	case v4:
+	switch {
+	case a == v4:
 		return c.any4
-	case v6:
+	case a == v6 && b.v6only:
+		return c.any6
+	case a == v6:
 		return c.any
 	}
 	return nil
@@ -48,8 +52,12 @@ func (c *claims) take(b bound) {
 	if c.any == nil {
 		c.any = &b
 	}
-	if c.any4 == nil && a.Is4() {
-		c.any4 = &b
+	first := &c.any6
+	if a.Is4() {
+		first = &c.any4
+	}
+	if *first == nil {
+		*first = &b
 	}
 }
 
@@ -58,7 +66,7 @@ func (s *source) checkListens(c *Config) {
 	bounds := s.listens
 	if addr, err := netip.ParseAddrPort(c.Admin.Listen); err == nil && !s.adminWritten {
 		admin := value{path: "admin.listen", src: s}
-		bounds = append([]bound{{admin, Endpoint{Network: "tcp", Addr: addr}}}, bounds...)
+		bounds = append([]bound{{value: admin, Endpoint: Endpoint{Network: "tcp", Addr: addr}}}, bounds...)
 	}
 	taken := make(map[port]*claims)
 	passed := make(map[Endpoint]bound)
@@ -75,7 +83,7 @@ func (s *source) checkListens(c *Config) {
 		if taken[p] == nil {
 			taken[p] = &claims{exact: make(map[netip.Addr]bound)}
 		}
-		if first := taken[p].clash(b.Addr.Addr()); first != nil {
+		if first := taken[p].clash(b); first != nil {
 			b.fail("found %s, which overlaps %s of %s, expected each address once", b.Endpoint, first.Endpoint, first.origin())
 			continue
 		}

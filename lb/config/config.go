@@ -73,6 +73,8 @@ type Listener struct {
 	Responses         int    // to one request; 0 is no limit
 	Requests          int    // that a flow takes; 0 is no limit
 	MaxFlowsPerSource int    // 0 is no limit
+
+	Socket ClientSocket
 }
 
 // Endpoint is an address to listen on, or a socket that is bound already.
@@ -120,6 +122,7 @@ type Pool struct {
 	SlowStart        time.Duration // 0 is none
 	QuietTime        time.Duration
 	CloseRate        int // sessions closed per second, where it is not urgent; 0 is all at once
+	Socket           PeerSocket
 	On               On
 	Backends         []Backend `key:"backend"`
 	Check            *Check    // nil is none

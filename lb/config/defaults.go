@@ -41,6 +41,8 @@ func defaults() Config {
 			Responses:         1,
 			Requests:          0,
 			MaxFlowsPerSource: 0,
+
+			Socket: ClientSocket{Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8}},
 		}},
 		Pools: []Pool{{
 			Balance:          "leastconn",
@@ -67,6 +69,7 @@ func defaults() Config {
 			SlowStart:        0,
 			QuietTime:        200 * time.Millisecond,
 			CloseRate:        500,
+			Socket:           PeerSocket{Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8}},
 			On:               On{Dead: "close", RoleLost: "close", Degraded: "keep", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close"},
 			Backends: []Backend{{
 				Type:         "addr",

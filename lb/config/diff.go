@@ -24,6 +24,8 @@ func changed(old, now reflect.Value, path string) (keys []string) {
 			a, b = a.Elem(), b.Elem()
 		}
 		switch {
+		case f.Anonymous:
+			keys = append(keys, changed(a, b, path)...)
 		case a.Kind() == reflect.Struct:
 			keys = append(keys, changed(a, b, key+".")...)
 		case same(a, b):

@@ -17,6 +17,8 @@ func fields(t reflect.Type, path string) (list []string) {
 		}
 		switch key := path + keyOf(f); {
 		case !f.IsExported():
+		case f.Anonymous:
+			list = append(list, fields(typ, path)...)
 		case typ.Kind() == reflect.Struct:
 			list = append(list, fields(typ, key+".")...)
 		default:
@@ -43,9 +45,9 @@ func TestChangedSpeaksOfKeys(t *testing.T) {
 		}
 		return list
 	}
-	pool := slices.Concat(known(poolKeys), within("on", known(onKeys)), within("check", known(checkKeys)), []string{"name"})
+	pool := slices.Concat(known(poolKeys), within("on", known(onKeys)), within("socket", known(peerSocketKeys)), within("check", known(checkKeys)), []string{"name"})
 	check(Pool{}, pool)
-	check(Listener{}, known(listenerKeys))
+	check(Listener{}, append(known(listenerKeys), within("socket", known(clientSocketKeys))...))
 	check(Resolver{}, append(known(resolverKeys), "name"))
 	check(Admin{}, known(adminKeys))
 	check(Log{}, known(logKeys))

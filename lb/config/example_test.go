@@ -79,7 +79,7 @@ func acceptedKeys() map[string]bool {
 	for path, names := range map[string][]string{
 		"": known(topKeys), "admin.": known(adminKeys), "log.": known(logKeys), "relay.": known(relayKeys),
 		"resolver.NAME.": known(resolverKeys), "listener.": known(listenerKeys), "pool.NAME.": known(poolKeys),
-		"pool.NAME.on.": known(onKeys), "pool.NAME.backend.": known(backendKeys), "pool.NAME.check.": known(checkKeys),
+		"pool.NAME.on.": known(onKeys), "listener.socket.": known(clientSocketKeys), "pool.NAME.socket.": known(peerSocketKeys), "pool.NAME.backend.": known(backendKeys), "pool.NAME.check.": known(checkKeys),
 	} {
 		for _, name := range names {
 			all[path+name] = true

@@ -75,6 +75,7 @@ var listenerKeys = []key[Listener]{
 	{name: "max_flows_per_source", read: func(l *Listener, v value) { v.int(&l.MaxFlowsPerSource, 1, maxConns, "off") }},
 	{name: "proxy_in", read: func(l *Listener, v value) { l.ProxyIn = readAccess(v) }},
 	{name: "preread_timeout", read: func(l *Listener, v value) { v.duration(&l.PrereadTimeout, time.Millisecond, "") }},
+	{name: "socket", read: func(l *Listener, v value) { readSocket(v, clientSocketKeys, &l.Socket, &l.Socket.Socket) }},
 	{name: "accept_rate"},
 }
 
@@ -108,6 +109,7 @@ var poolKeys = []key[Pool]{
 	{name: "min_up", read: func(p *Pool, v value) { v.int(&p.MinUp, 1, 65535, "") }},
 	{name: "failback", read: func(p *Pool, v value) { v.failback(&p.Failback) }},
 	{name: "slow_start", read: func(p *Pool, v value) { v.duration(&p.SlowStart, time.Millisecond, "off") }},
+	{name: "socket", read: func(p *Pool, v value) { readSocket(v, peerSocketKeys, &p.Socket, &p.Socket.Socket) }},
 	{name: "on", read: func(p *Pool, v value) { readTable(v, onKeys, &p.On) }},
 	{name: "backend", read: readBackends, need: "at least one backend"},
 	{name: "check", read: readCheck},

@@ -18,7 +18,7 @@ func (v value) listen(dst *[]Endpoint) {
 	for _, e := range v.texts(listenForms) {
 		for _, at := range e.endpoints() {
 			*dst = append(*dst, at)
-			e.src.listens = append(e.src.listens, bound{e, at})
+			e.src.listens = append(e.src.listens, bound{value: e, Endpoint: at})
 		}
 	}
 }

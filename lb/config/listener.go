@@ -9,14 +9,19 @@ func readListeners(c *Config, v value) {
 	seen := make(map[string]place)
 	for _, e := range v.tables("[[listener]]") {
 		l := defaults().Listeners[0]
+		first := len(v.src.listens)
 		if !readTable(e, listenerKeys, &l) {
 			continue
+		}
+		for i := range v.src.listens[first:] {
+			v.src.listens[first+i].v6only = l.Socket.V6Only
 		}
 		checkUDP(e, l)
 		checkAccess(e, l)
 		checkSources(e, l)
 		checkProxyIn(e, l)
 		checkMode(e, l)
+		checkSocketUDP(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
 			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)

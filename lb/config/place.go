@@ -20,7 +20,7 @@ func (p place) String() string {
 
 // Problem is a problem with what has been found to be valid, but shows when it is put to work. what is a part of the
 // config that may have a problem of this kind: "listener NAME", which is about its addresses, "resolver NAME", "pool NAME",
-// or a key, such as "admin.listen".
+// a key, such as "admin.listen", or one of a part's socket, such as "pool NAME socket.mark".
 func (c *Config) Problem(what, text string) Problem {
 	v, ok := c.places[what]
 	if !ok {
@@ -46,12 +46,25 @@ func (c *Config) locate(root value) {
 		entries, _ := tables[table].raw.(map[string]value)
 		for name, v := range entries {
 			note(table+" "+name, v)
+			c.locateSocket(table+" "+name, v)
 		}
 	}
 	list, _ := tables["listener"].raw.([]value)
 	for _, l := range list {
 		if name, ok := l.written("name").raw.(string); ok {
 			note("listener "+name, l.written("listen"))
+			c.locateSocket("listener "+name, l)
 		}
+	}
+}
+
+// locateSocket notes where the socket options of a part are.
+func (c *Config) locateSocket(what string, v value) {
+	if !v.has("socket") {
+		return
+	}
+	entries, _ := v.written("socket").raw.(map[string]value)
+	for key, e := range entries {
+		c.places[what+" socket."+key] = value{at: e.at, path: e.path}
 	}
 }

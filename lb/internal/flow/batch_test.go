@@ -10,7 +10,7 @@ import (
 
 // A flow that ends has sent what was in the batch before.
 func TestWhatIsInTheBatchIsSentBeforeTheEnd(t *testing.T) {
-	conn, err := sock.ListenUDP(t.Context(), localhost)
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}

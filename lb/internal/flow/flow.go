@@ -22,12 +22,14 @@
 package flow
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // Owner is whom a table serves. Its methods must not block.
@@ -95,8 +97,12 @@ type Options struct {
 	IdleTimeout time.Duration // the flow ends when nothing moved for this long; above zero
 	Responses   int           // ReqResp: datagrams that the client gets for each of its own; 0 is no bound
 	Requests    int           // ReqResp, OneWay: datagrams of the client that the flow takes, the next one opens another; 0 is no bound
+	Dial        *sock.Options // of the peer's socket; nil is sock.Default
 	PerSource   int           // flows that one client address may have at a time; 0 is no bound
 }
+
+// dialing is what the peer's socket is asked for.
+func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) }
 
 // Flow is one client's datagrams to one local address.
 type Flow struct {

@@ -161,7 +161,7 @@ func newRig(t *testing.T, listen netip.AddrPort, idle time.Duration, peers ...ne
 
 func newRigOf(t *testing.T, listen netip.AddrPort, o Options, peers ...netip.AddrPort) *rig {
 	t.Helper()
-	conn, err := sock.ListenUDP(t.Context(), listen)
+	conn, err := sock.ListenUDP(t.Context(), listen, sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}

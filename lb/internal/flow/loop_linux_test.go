@@ -19,7 +19,7 @@ func TestBatchesAreBatches(t *testing.T) {
 	if !*batched {
 		t.Skip("the portable carrier takes them one by one")
 	}
-	conn, err := sock.ListenUDP(t.Context(), localhost)
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestStreamsAreJoined(t *testing.T) {
 	if !*batched {
 		t.Skip("the portable carrier sends them one by one")
 	}
-	conn, err := sock.ListenUDP(t.Context(), localhost)
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestUD7RefusalMeetsABatch(t *testing.T) {
 	if !*batched {
 		t.Skip("the portable carrier has none")
 	}
-	conn, err := sock.ListenUDP(t.Context(), localhost)
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}

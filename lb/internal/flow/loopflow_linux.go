@@ -14,7 +14,7 @@ import (
 
 func (l *loop) dial(f *Flow) error {
 	s := &f.looped
-	fd, err := sock.Datagram(f.peer)
+	fd, err := sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
 	if err != nil {
 		return err
 	}

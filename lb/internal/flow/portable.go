@@ -41,7 +41,7 @@ func (p *portable) run() {
 }
 
 func (p *portable) dial(f *Flow) (err error) {
-	if f.server, err = sock.DialUDP(f.peer); err == nil {
+	if f.server, err = sock.DialUDP(f.peer, f.dialing(), f.Client.Addr()); err == nil {
 		f.upstream = sock.AddrPort(f.server.LocalAddr())
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/sock"
@@ -19,13 +20,24 @@ const (
 // Acceptor accepts connections until it is closed. No error ends it.
 type Acceptor struct {
 	ln     *net.TCPListener
+	wish   atomic.Pointer[sock.Options] // of connections
 	closed chan struct{}
 	once   sync.Once
 }
 
-// NewAcceptor takes ownership of ln.
-func NewAcceptor(ln *net.TCPListener) *Acceptor {
-	return &Acceptor{ln: ln, closed: make(chan struct{})}
+// NewAcceptor takes ownership of ln, which was made with the options.
+func NewAcceptor(ln *net.TCPListener, o *sock.Options) *Acceptor {
+	a := &Acceptor{ln: ln, closed: make(chan struct{})}
+	a.wish.Store(o)
+	return a
+}
+
+// Retune changes what is asked for on the sockets of clients that come from then on.
+func (a *Acceptor) Retune(now *sock.Options) {
+	was := a.wish.Swap(now)
+	if raw, err := a.ln.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { was.Retune(int(fd), now) })
+	}
 }
 
 // Run hands each connection to serve, which owns it and must not block, and each failure's reason to failed. It returns
@@ -36,6 +48,7 @@ func (a *Acceptor) Run(serve func(*net.TCPConn), failed func(reason string)) {
 		c, err := a.ln.AcceptTCP()
 		if err == nil {
 			backoff = backoffMin
+			a.wish.Load().Settle(c)
 			serve(c)
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 // accepting is one listener in one loop.
 type accepting struct {
 	socket  engine.Socket
+	fd      int // of the listener, until close
 	serve   func(client, local netip.AddrPort, carrier int) (*Session, Director)
 	failed  func(reason string)
 	backoff time.Duration
@@ -28,7 +29,7 @@ type accepting struct {
 func (l *loop) listen(a *accepting, fd int) {
 	slot, k := l.take()
 	k.listener = a
-	a.slot, a.backoff, a.index = slot, backoffMin, len(l.listeners)
+	a.slot, a.fd, a.backoff, a.index = slot, fd, backoffMin, len(l.listeners)
 	for i, other := range l.listeners { // closed ones leave holes, so that indices stay
 		if other == nil {
 			a.index = i

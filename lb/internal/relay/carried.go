@@ -142,7 +142,7 @@ func (l *loop) connect(slot int32, k *carried) {
 			l.rearm(slot, k)
 			return
 		}
-		fd, err := sock.Stream(addr)
+		fd, err := sock.Stream(addr, s.dialing(), s.Source)
 		if err != nil {
 			l.exhausted(err)
 			k.director.Failed(err)

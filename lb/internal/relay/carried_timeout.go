@@ -53,7 +53,7 @@ func (l *loop) timeout(slot int32, k *carried) {
 	}
 	if k.phase == relaying && !k.watched {
 		k.watched = true
-		sock.KeepAlive(int(k.fd[server]))
+		k.session.dialing().KeepAlive.Set(int(k.fd[server]))
 	}
 	l.rearm(slot, k)
 }

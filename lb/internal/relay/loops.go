@@ -76,15 +76,36 @@ type LoopAcceptor struct {
 	once  sync.Once
 }
 
-// Acceptor takes ownership of ln. The kernel queues connections; none is accepted before Run.
-func (ls *Loops) Acceptor(ln *net.TCPListener) (*LoopAcceptor, error) {
-	fds, err := split(ln, len(ls.loops))
-	// Closed here, so that the runtime's poller is not woken for each connection; the copies keep the socket listening.
-	if err := errors.Join(err, ln.Close()); err != nil {
+// Count is how many loops there are.
+func (ls *Loops) Count() int { return len(ls.loops) }
+
+// Acceptor takes ownership of a listener that all loops share, or of one for each. The kernel queues connections; none is
+// accepted before Run.
+func (ls *Loops) Acceptor(lns ...*net.TCPListener) (*LoopAcceptor, error) {
+	var fds []int
+	var errs []error
+	for _, ln := range lns {
+		more, err := split(ln, len(ls.loops)/len(lns))
+		// Closed here, so that the runtime's poller is not woken for each connection; the copies keep the socket listening.
+		errs = append(errs, err, ln.Close())
+		fds = append(fds, more...)
+	}
+	if err := errors.Join(errs...); err != nil {
 		closeAll(fds)
 		return nil, err
 	}
 	return &LoopAcceptor{loops: ls.loops, fds: fds}, nil
+}
+
+// Retune changes what is asked for on the sockets of clients that come from then on.
+func (a *LoopAcceptor) Retune(was, now *sock.Options) {
+	for i, p := range a.parts {
+		a.loops[i].post(command{do: func(*loop) {
+			if p.done == nil {
+				was.Retune(p.fd, now)
+			}
+		}})
+	}
 }
 
 // Run begins to accept. serve is called in a loop for each connection: it must not block, and gives what carries the
@@ -127,7 +148,6 @@ func split(ln *net.TCPListener, n int) (fds []int, err error) {
 	}
 	var fault error
 	err = raw.Control(func(fd uintptr) {
-		sock.Inherit(int(fd))
 		for range n {
 			var own int
 			if own, fault = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); fault != nil {

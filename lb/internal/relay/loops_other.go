@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // loop is what carries a session on systems that have an engine.
@@ -33,6 +35,9 @@ func NewLoops(int, string) (*Loops, error) {
 // Engine is empty.
 func (*Loops) Engine() string { return "" }
 
+// Count is none.
+func (*Loops) Count() int { return 0 }
+
 // Why is empty.
 func (*Loops) Why() string { return "" }
 
@@ -43,11 +48,14 @@ func (*Loops) Close() {}
 type LoopAcceptor struct{}
 
 // Acceptor tells that this system has no engine.
-func (*Loops) Acceptor(*net.TCPListener) (*LoopAcceptor, error) { return nil, errors.ErrUnsupported }
+func (*Loops) Acceptor(...*net.TCPListener) (*LoopAcceptor, error) { return nil, errors.ErrUnsupported }
 
 // Run does nothing.
 func (*LoopAcceptor) Run(func(client, local netip.AddrPort, carrier int) (*Session, Director), func(reason string)) {
 }
+
+// Retune does nothing.
+func (*LoopAcceptor) Retune(_, _ *sock.Options) {}
 
 // Close does nothing.
 func (*LoopAcceptor) Close() {}

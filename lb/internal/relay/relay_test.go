@@ -85,7 +85,7 @@ type rig struct {
 
 func listen(t *testing.T) *net.TCPListener {
 	t.Helper()
-	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	ln, err := sock.ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), sock.Default)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func TestTD9WriteThenCloseArrivesWhole(t *testing.T) {
 
 func TestAcceptorBacksOffAndRecovers(t *testing.T) {
 	ln := listen(t)
-	a := NewAcceptor(ln)
+	a := NewAcceptor(ln, sock.Default)
 	got := make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -26,6 +26,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -47,6 +48,8 @@ type Options struct {
 	IdleTimeout      time.Duration // nothing moved in either direction
 	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
 	HeaderTimeout    time.Duration // the client begins with a header of the PROXY protocol, which has to come within this time
+	Dial             *sock.Options // of the peer's socket; nil is sock.Default
+	Source           netip.Addr    // the client that the peer is to see, where Dial says so
 	Preface          []byte        // goes to the peer before anything else; at most what a new socket takes at once, 4 KiB
 }
 
@@ -166,7 +169,7 @@ func (s *Session) connect(ctx context.Context, d Director) end.Word {
 			s.park(ctx)
 			continue
 		}
-		server, err := dial(ctx, addr, s.ConnectTimeout)
+		server, err := s.dial(ctx, addr)
 		if err == nil && len(s.Preface) > 0 {
 			if _, err = server.Write(s.Preface); err != nil {
 				_ = server.Close()
@@ -238,14 +241,17 @@ func (s *Session) Resume() {
 	}
 }
 
-func dial(ctx context.Context, addr netip.AddrPort, timeout time.Duration) (*net.TCPConn, error) {
-	if timeout > 0 {
+func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
+	if s.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = context.WithTimeout(ctx, s.ConnectTimeout)
 		defer cancel()
 	}
-	return sock.DialTCP(ctx, addr)
+	return sock.DialTCP(ctx, addr, s.dialing(), s.Source)
 }
+
+// dialing is what the peer's socket is asked for.
+func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) }
 
 // relay moves bytes both ways until both directions are done or the session is cut.
 func (s *Session) relay() {

@@ -101,9 +101,9 @@ func (b *Batch) Local(i int, bound netip.AddrPort) netip.AddrPort {
 	return bound
 }
 
-// Datagram makes a UDP socket that is connected to addr, so that only the peer's datagrams and refusals arrive on it. It does not block; the
-// caller closes it.
-func Datagram(addr netip.AddrPort) (int, error) {
+// Datagram makes a UDP socket that is connected to addr, on behalf of a client if one is given, so that only the peer's
+// datagrams and refusals arrive on it. It does not block; the caller closes it.
+func Datagram(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
 	family := uintptr(unix.AF_INET6)
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
@@ -111,6 +111,10 @@ func Datagram(addr netip.AddrPort) (int, error) {
 	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
 		return -1, errno
+	}
+	if err := o.dial(int(fd), addr.Addr(), client, false); err != nil {
+		_ = unix.Close(int(fd))
+		return -1, err
 	}
 	var name [SockaddrSize]byte
 	n := Sockaddr(&name, addr)

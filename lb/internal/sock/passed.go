@@ -52,14 +52,18 @@ func kindOf(at unix.Sockaddr, typ int, listens bool) (string, error) {
 	return "", fmt.Errorf("it is neither a listening socket of streams nor of UDP (type %d)", typ)
 }
 
-// PassedTCP listens on a socket of kind "tcp". The file stays the caller's, and the socket goes on listening for as long as
-// that is open.
-func PassedTCP(f *os.File) (*net.TCPListener, error) {
+// PassedTCP listens on a socket of kind "tcp", which is asked for what Retune can change. The file stays the caller's, and the
+// socket goes on listening for as long as that is open.
+func PassedTCP(f *os.File, o *Options) (*net.TCPListener, error) {
 	ln, err := net.FileListener(f)
 	if err != nil {
 		return nil, err
 	}
-	return ln.(*net.TCPListener), nil
+	tcp := ln.(*net.TCPListener)
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { new(Options).Retune(int(fd), o) })
+	}
+	return tcp, nil
 }
 
 // PassedUDP is PassedTCP for a socket of kind "udp".

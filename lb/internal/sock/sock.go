@@ -11,20 +11,34 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 )
 
-// Keepalive values for both sides of a session: a peer that vanished without a word is noticed after 15 s + 8 * 15 s.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 8}
-
-// ListenTCP opens a listening TCP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it.
-func ListenTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPListener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	ln, err := lc.Listen(ctx, network("tcp", addr), addr.String())
+// ListenTCP opens a listening TCP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it, unless V6Only says
+// otherwise. Connections that it accepts want Settle, where there are no loops.
+func ListenTCP(ctx context.Context, addr netip.AddrPort, o *Options) (*net.TCPListener, error) {
+	lc := net.ListenConfig{KeepAlive: -1, Control: control(func(fd int) error { return o.listen(fd, addr.Addr(), true) })}
+	lc.SetMultipathTCP(false) // has not the options of TCP
+	ln, err := lc.Listen(ctx, o.network("tcp", addr), addr.String())
 	if err != nil {
 		return nil, err
 	}
 	return ln.(*net.TCPListener), nil
+}
+
+// control has a socket of net prepared before it is bound or connected.
+func control(prepare func(fd int) error) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) (err error) {
+		e := c.Control(func(fd uintptr) { err = prepare(int(fd)) })
+		return errors.Join(err, e)
+	}
+}
+
+// network is what net calls the family of a socket that listens.
+func (o *Options) network(proto string, addr netip.AddrPort) string {
+	if o.Listening.V6Only && addr.Addr().Is6() {
+		return proto + "6"
+	}
+	return network(proto, addr)
 }
 
 // network names the family, so that 0.0.0.0 is IPv4 alone. [::] stays "tcp" or "udp": dual stack.
@@ -47,16 +61,17 @@ const (
 	Refused      Failure = iota // the peer, or something on the way, said no
 	TimedOut                    // nothing answered in time
 	NoSourcePort                // this host has no free source port towards that address
-	Resources                   // this host is out of descriptors or memory
+	Resources                   // this host is out of descriptors or memory, or does not give a socket what it is asked for
 	Canceled                    // the caller gave up
 )
 
 // ErrSelf is returned by DialTCP when the kernel connected a socket to itself: it picked the destination as the source.
 var ErrSelf = errors.New("connected to itself")
 
-// DialTCP connects to a peer. The caller closes the connection. The deadline is that of ctx.
-func DialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive}
+// DialTCP connects to a peer, on behalf of a client if one is given. The caller closes the connection. The deadline is that
+// of ctx.
+func DialTCP(ctx context.Context, addr netip.AddrPort, o *Options, client netip.Addr) (*net.TCPConn, error) {
+	d := net.Dialer{KeepAlive: -1, Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, true) })}
 	c, err := d.DialContext(ctx, network("tcp", addr), addr.String())
 	if err != nil {
 		return nil, err
@@ -66,17 +81,20 @@ func DialTCP(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, error) {
 		Abort(tcp)
 		return nil, ErrSelf
 	}
+	o.Settle(tcp)
 	return tcp, nil
 }
 
 // Classify says what a connect error means.
 func Classify(err error) Failure {
+	var option *OptionError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return Canceled
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return NoSourcePort
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM),
+		errors.As(err, &option):
 		return Resources
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return TimedOut

@@ -55,12 +55,12 @@ func TestUnmapGivesOneAddressForOneClient(t *testing.T) {
 }
 
 func TestDialedAndAcceptedSocketsAreKeptAlive(t *testing.T) {
-	ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	c, err := DialTCP(t.Context(), AddrPort(ln.Addr()))
+	c, err := DialTCP(t.Context(), AddrPort(ln.Addr()), Default, netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +91,12 @@ func TestDialedAndAcceptedSocketsAreKeptAlive(t *testing.T) {
 }
 
 func TestAbortIsSeenAsAReset(t *testing.T) {
-	ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	c, err := DialTCP(t.Context(), AddrPort(ln.Addr()))
+	c, err := DialTCP(t.Context(), AddrPort(ln.Addr()), Default, netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,13 +114,13 @@ func TestAbortIsSeenAsAReset(t *testing.T) {
 
 func TestWildcardRepliesLeaveFromTheAddressAsked(t *testing.T) {
 	for _, listen := range []string{"0.0.0.0:0", "[::]:0"} {
-		pc, err := ListenUDP(t.Context(), netip.MustParseAddrPort(listen))
+		pc, err := ListenUDP(t.Context(), netip.MustParseAddrPort(listen), Default)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer pc.Close()
 		asked := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), AddrPort(pc.LocalAddr()).Port())
-		client, err := DialUDP(asked)
+		client, err := DialUDP(asked, Default, netip.Addr{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,12 +144,12 @@ func TestWildcardRepliesLeaveFromTheAddressAsked(t *testing.T) {
 }
 
 func TestTruncationIsTold(t *testing.T) {
-	pc, err := ListenUDP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	pc, err := ListenUDP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	client, err := DialUDP(AddrPort(pc.LocalAddr()))
+	client, err := DialUDP(AddrPort(pc.LocalAddr()), Default, netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,8 +79,9 @@ func name(call uintptr, fd int) netip.AddrPort {
 	return parse(&b)
 }
 
-// Stream makes a socket that can connect to addr: non-blocking, without Nagle's delay. The caller closes it.
-func Stream(addr netip.AddrPort) (int, error) {
+// Stream makes a socket that can connect to addr, on behalf of a client if one is given: non-blocking, with everything but
+// keepalive. The caller closes it.
+func Stream(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
 	family := uintptr(unix.AF_INET6)
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
@@ -89,7 +90,13 @@ func Stream(addr netip.AddrPort) (int, error) {
 	if errno != 0 {
 		return -1, errno
 	}
-	set(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if !o.Nagle {
+		set(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	if err := o.dial(int(fd), addr.Addr(), client, true); err != nil {
+		_ = unix.Close(int(fd))
+		return -1, err
+	}
 	return int(fd), nil
 }
 
@@ -126,28 +133,8 @@ func SendWhole(fd int, b []byte) error {
 	return nil
 }
 
-// KeepAlive makes the kernel notice a peer that vanished without a word.
-func KeepAlive(fd int) {
-	set(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int32(keepAlive.Idle.Seconds()))
-	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int32(keepAlive.Interval.Seconds()))
-	set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, int32(keepAlive.Count))
-}
-
-// Inherit sets on a listening socket what accepted ones take over from it (Linux copies both for each accept), so that
-// an accept costs no further call.
-func Inherit(fd int) {
-	set(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	KeepAlive(fd)
-}
-
 // AbortOnClose makes the next close of fd send RST and throw away what is queued.
 func AbortOnClose(fd int) {
 	l := unix.Linger{Onoff: 1}
 	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)), unix.SizeofLinger, 0)
-}
-
-// set sets an option whose failure changes nothing that a session could act upon.
-func set(fd, level, option int, value int32) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&value)), 4, 0)
 }

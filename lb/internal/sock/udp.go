@@ -20,10 +20,11 @@ type PacketConn struct {
 	lost     uint32
 }
 
-// ListenUDP opens a listening UDP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it.
-func ListenUDP(ctx context.Context, addr netip.AddrPort) (*PacketConn, error) {
-	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(ctx, network("udp", addr), addr.String())
+// ListenUDP opens a listening UDP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it, unless V6Only says
+// otherwise.
+func ListenUDP(ctx context.Context, addr netip.AddrPort, o *Options) (*PacketConn, error) {
+	lc := net.ListenConfig{Control: control(func(fd int) error { return o.listen(fd, addr.Addr(), false) })}
+	pc, err := lc.ListenPacket(ctx, o.network("udp", addr), addr.String())
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +129,15 @@ func (c *PacketConn) IsWildcard() bool { return c.wildcard }
 // Bound is the address that the socket is bound to.
 func (c *PacketConn) Bound() netip.AddrPort { return c.bound }
 
-// DialUDP opens a connected UDP socket towards a peer, so that only the peer's datagrams and refusals arrive on it.
-func DialUDP(addr netip.AddrPort) (*net.UDPConn, error) {
-	c, err := net.DialUDP(network("udp", addr), nil, net.UDPAddrFromAddrPort(addr))
-	if err == nil {
-		countOverflowOf(c)
+// DialUDP opens a connected UDP socket towards a peer, on behalf of a client if one is given, so that only the peer's
+// datagrams and refusals arrive on it.
+func DialUDP(addr netip.AddrPort, o *Options, client netip.Addr) (*net.UDPConn, error) {
+	d := net.Dialer{Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, false) })}
+	c, err := d.Dial(network("udp", addr), addr.String())
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	udp := c.(*net.UDPConn)
+	countOverflowOf(udp)
+	return udp, nil
 }

@@ -21,7 +21,7 @@ func stream(t *testing.T) (fd int, receiver *net.UDPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = receiver.Close() })
-	if fd, err = Datagram(AddrPort(receiver.LocalAddr())); err != nil {
+	if fd, err = Datagram(AddrPort(receiver.LocalAddr()), Default, netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
@@ -143,7 +143,7 @@ func TestRefusalOfJoinedDatagrams(t *testing.T) {
 // The control message of a reply stays in a message that is cut up, and in what is sent one by one.
 func TestJoinedRepliesLeaveFromTheAddressAsked(t *testing.T) {
 	for _, plain := range []int{0, 1} {
-		c, err := ListenUDP(t.Context(), netip.MustParseAddrPort("0.0.0.0:0"))
+		c, err := ListenUDP(t.Context(), netip.MustParseAddrPort("0.0.0.0:0"), Default)
 		if err != nil {
 			t.Fatal(err)
 		}
