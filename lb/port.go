@@ -43,7 +43,11 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, o *sock.Optio
 			return nil, err
 		}
 		p.addr = sock.AddrPort(pc.LocalAddr())
-		if p.flows, err = flow.NewTable(pc, flowOwner{p}, p.loops != nil && flow.CanBatch); err != nil {
+		engine := "portable"
+		if p.loops != nil {
+			engine = p.loops.Engine()
+		}
+		if p.flows, err = flow.NewTable(pc, flowOwner{p}, engine); err != nil {
 			_ = pc.Close()
 			return nil, fmt.Errorf("listen on %s: %w", at, err)
 		}

@@ -333,7 +333,9 @@ func (p *livePool) adopt(c config.Pool) {
 	p.dial.Store(peerSocket(&c.Socket))
 	p.mu.Lock()
 	if was.On != c.On || was.DrainTimeout != c.DrainTimeout || was.QuietTime != c.QuietTime {
-		p.decideAllLocked()
+		for _, peer := range p.table.Status().Peers {
+			p.decideLocked(peer.Addr)
+		}
 	}
 	if p.table.Tune(tuning(&c)) {
 		p.tellLocked()

@@ -79,7 +79,7 @@ stream {
 		{name: "haproxy, 2 threads", start: haproxy(2)},
 		{name: "nginx, 1 worker", udp: true, start: nginx(1)},
 		{name: "nginx, 2 workers", udp: true, start: nginx(2)},
-		{name: "ebb, uring, 1 loop", ours: true, start: ours("uring", "1")},
+		{name: "ebb, uring, 1 loop", ours: true, udp: true, start: ours("uring", "1")},
 		{name: "ebb, uring, 2 loops", ours: true, start: ours("uring", "2")},
 		{name: "ebb, epoll, 1 loop", ours: true, udp: true, start: ours("epoll", "1")},
 		{name: "ebb, epoll, 2 loops", ours: true, start: ours("epoll", "2")},

@@ -29,8 +29,8 @@ type lentEntry struct {
 
 const lentGroup = 0
 
-// lend registers an empty ring of n buffers, a power of two.
-func lend(r *ring, n int) (*lent, error) {
+// lend registers an empty ring of n buffers, a power of two, by the number of a group.
+func lend(r *ring, n int, group uint16) (*lent, error) {
 	size := n * int(unsafe.Sizeof(lentEntry{}))
 	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
@@ -42,7 +42,7 @@ func lend(r *ring, n int) (*lent, error) {
 		group   uint16
 		flags   uint16
 		resv    [3]uint64
-	}{addr: uint64(uintptr(unsafe.Pointer(&mem[0]))), entries: uint32(n), group: lentGroup}
+	}{addr: uint64(uintptr(unsafe.Pointer(&mem[0]))), entries: uint32(n), group: group}
 	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), registerPbufRing, uintptr(unsafe.Pointer(&reg)), 1, 0, 0)
 	if errno != 0 {
 		_ = unix.Munmap(mem)

@@ -15,6 +15,7 @@ import (
 // What io_uring(7) names; golang.org/x/sys has the system calls only.
 const (
 	setupCQSize       = 1 << 3
+	setupDisabled     = 1 << 6
 	setupClamp        = 1 << 4
 	setupSubmitAll    = 1 << 7  // 5.18
 	setupSingleIssuer = 1 << 12 // 6.0
@@ -35,10 +36,12 @@ const (
 
 	sqCQOverflow = 1 << 1
 
+	registerEnable   = 12
 	registerPbufRing = 22
 
 	opPollAdd = 6
 	opSendmsg = 9
+	opRecvmsg = 10
 	opAccept  = 13
 	opCancel  = 14
 	opConnect = 16
@@ -141,9 +144,10 @@ type getEventsArg struct {
 	ts          uint64
 }
 
-func newRing(entries, completions int) (r *ring, err error) {
+// newRing makes a ring. With more flags than none it may have other properties, such as setupDisabled.
+func newRing(entries, completions int, flags uint32) (r *ring, err error) {
 	p := ringParams{
-		flags:     setupCQSize | setupClamp | setupSubmitAll | setupSingleIssuer | setupDeferTaskrun,
+		flags:     setupCQSize | setupClamp | setupSubmitAll | setupSingleIssuer | setupDeferTaskrun | flags,
 		cqEntries: uint32(completions),
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(&p)), 0)
@@ -186,6 +190,14 @@ func newRing(entries, completions int) (r *ring, err error) {
 	}
 	r.tail = atomic.LoadUint32(r.sqTail)
 	return r, nil
+}
+
+// enable makes a ring that was made with setupDisabled this thread's.
+func (r *ring) enable() error {
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), registerEnable, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("enable io_uring: %w", errno)
+	}
+	return nil
 }
 
 func (r *ring) mmap(off int64, size int) ([]byte, error) {

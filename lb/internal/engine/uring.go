@@ -54,7 +54,7 @@ func openURing(o Options) (Engine, error) {
 	if u.wake, err = newWaker(); err != nil {
 		return nil, err
 	}
-	if u.ring, err = newRing(o.Entries, o.Events); err != nil {
+	if u.ring, err = newRing(o.Entries, o.Events, 0); err != nil {
 		u.wake.close()
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func openURing(o Options) (Engine, error) {
 		u.ring.close()
 		return nil, err
 	}
-	if u.lent, err = lend(u.ring, o.Lent); err != nil {
+	if u.lent, err = lend(u.ring, o.Lent, lentGroup); err != nil {
 		u.wake.close()
 		u.ring.close()
 		u.buffers.unmap()

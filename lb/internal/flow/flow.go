@@ -1,13 +1,14 @@
 // Package flow carries UDP: datagrams from one client to one local address are a flow, and a flow goes to one peer
 // through its own connected socket until it is idle, or has what its mode asks for.
 //
-//	t, err := flow.NewTable(conn, owner, flow.CanBatch)
+//	t, err := flow.NewTable(conn, owner, "uring") // one of flow.Engines
 //	t.Run() // returns after t.Stop
 //	t.Close()
 //
-// The model: one goroutine reads the listening socket and sends on. With batches it also takes what comes back, for all
-// flows, and moves up to 64 datagrams with one system call. Without, each flow has a goroutine for what comes back: that is
-// the portable twin, which runs on every system and is the reference. Both are carriers of one table, under one set of tests.
+// The model: one goroutine reads the listening socket and sends on. A loop also takes what comes back, for all flows, in batches: from
+// an io_uring, which brings what has come to any socket with one system call and sends to many with another, or from epoll,
+// with a system call for each socket. Without a loop each flow has a goroutine for what comes back: that is the portable twin,
+// which runs on every system and is the reference. All are carriers of one table, under one set of tests.
 //
 // Invariants:
 //

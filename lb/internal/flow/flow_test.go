@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,14 +20,22 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// batched is the carrier that the tests run on.
-var batched = new(bool)
+// carried is the carrier that the tests run on.
+var carried = "portable"
 
-// TestMain runs everything once for each carrier.
+// TestMain runs everything once for each carrier, or on EBB_TEST_ENGINE.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if CanBatch {
-		*batched = true
+	code := 0
+	for _, name := range Engines {
+		if only := os.Getenv("EBB_TEST_ENGINE"); only != "" && only != name {
+			continue
+		}
+		carried = name
+		fmt.Println("carrier", name)
+		if err := works(name); err != nil && os.Getenv("CI") == "" {
+			fmt.Println("skipped, not here:", err)
+			continue
+		}
 		code = max(code, m.Run())
 	}
 	if err := goleak.Find(); err != nil {
@@ -34,6 +43,20 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// works tells why this machine does not have the carrier.
+func works(name string) error {
+	conn, err := sock.ListenUDP(context.Background(), localhost, sock.Default)
+	if err != nil {
+		return err
+	}
+	t, err := NewTable(conn, nil, name)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	t.Close()
+	return nil
 }
 
 const patience = 10 * time.Second
@@ -175,7 +198,7 @@ func newRigOn(t *testing.T, conn *sock.PacketConn, o Options, peers ...netip.Add
 	t.Helper()
 	r := &rig{t: t, options: o, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
 	var err error
-	if r.table, err = NewTable(conn, r, *batched); err != nil {
+	if r.table, err = NewTable(conn, r, carried); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -444,7 +467,7 @@ func TestEitherDirectionKeepsAFlow(t *testing.T) {
 func TestDatagramThatMeetsAnEndOpensAnotherFlow(t *testing.T) {
 	peer, c := bind(t, localhost), bind(t, localhost)
 	r := newRig(t, localhost, time.Minute, peer.addr)
-	if *batched {
+	if carried != "portable" {
 		t.Skip("a loop ends its flows between datagrams only")
 	}
 	r.late.Store(true)
@@ -516,7 +539,7 @@ func TestStopKillClose(t *testing.T) {
 	f.Kill(end.PeerRemoved)
 	<-closed
 	r.end(0, end.Shutdown)
-	if *batched {
+	if carried != "portable" {
 		return
 	}
 	if _, err := f.server.Write(nil); !errors.Is(err, net.ErrClosed) {

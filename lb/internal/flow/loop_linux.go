@@ -3,33 +3,26 @@
 package flow
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/engine"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 	"github.com/ebb-lb/ebb/lb/internal/wheel"
 )
 
-// CanBatch tells whether there are batches on this system.
-const CanBatch = true
+// Engines are the names of the carriers of this system, the reference first.
+var Engines = []string{"portable", "epoll", "uring"}
 
 const (
-	// batch is how many datagrams move with one system call.
-	batch = 64
+	// most is how many datagrams one turn brings from each side.
+	most = 128
 	// tick is how finely idle timeouts are kept.
 	tick = 4 * time.Millisecond
-)
-
-// What an epoll event is for, besides the slots of flows.
-const (
-	listening = -1 - iota
-	waking
 )
 
 // looped is what a loop notes of a flow. The goroutine of the loop owns it.
@@ -45,12 +38,40 @@ type looped struct {
 	overflow sock.Overflow
 }
 
-// loop is the carrier with batches: one goroutine, one epoll set, nothing allocated for a datagram.
+// intake is how a loop takes datagrams from the kernel: by readiness, or by completions.
+type intake interface {
+	// begin makes the intake the calling goroutine's.
+	begin() error
+	// listen takes what clients send to the listening socket; deafen no more of it.
+	listen(fd int) error
+	deafen(fd int)
+	// add takes what comes to a flow's socket; drop no more of it. Then the socket may be closed.
+	add(fd int, slot int32) error
+	drop(fd int, slot int32)
+	// send sends one datagram on a flow's socket, and reply one on the listening socket, at the latest with the next turn, which tells
+	// with tag what has failed. False means that they do not: the caller sends it.
+	send(fd int, payload []byte, tag int) bool
+	reply(fd int, payload, name, control []byte, tag int) bool
+	// turn waits for datagrams, at most for timeout (forever if negative), and returns them, good until the next turn has returned.
+	turn(timeout time.Duration) []engine.Datagram
+	// rest is the goroutine's last call: every socket has been dropped.
+	rest()
+	// wake makes the current or the next turn return. Any goroutine may call it.
+	wake()
+	close()
+}
+
+// answer is a reply on its way.
+type answer struct {
+	flow    *Flow
+	payload []byte
+}
+
+// loop is the carrier with batches: one goroutine, nothing allocated for a datagram.
 type loop struct {
 	table    *Table
+	intake   intake
 	fd       int // the listening socket
-	epoll    int
-	eventfd  int
 	wildcard bool
 	born     time.Time
 	wheel    wheel.Wheel
@@ -58,19 +79,20 @@ type loop struct {
 	free     []int32
 	live     int
 
-	requests *sock.Batch // from clients
+	came     []engine.Datagram // of this turn
 	overflow sock.Overflow
 	place    int          // of the request that is being passed
-	next     [batch]int   // the flow's next request, as a place plus one
+	next     []int        // the flow's next request, as a place plus one; by place
 	touched  []*Flow      // that have requests in the batch
 	outgoing *sock.Vector // requests of one flow
 	places   []int        // of each of them
+	single   []*Flow      // those with one request, which the intake sends; by tag
 
-	responses *sock.Batch // from peers
-	filled    int         // places taken
-	replies   *sock.Vector
-	clients   []*Flow // of each of the replies
-	ending    []*Flow
+	answers []answer // that are to be sent
+	streams bool     // two of them in a row are of one flow
+	sent    []*Flow  // of those that the intake sends; by tag
+	replies *sock.Vector
+	ending  []*Flow
 
 	stopped chan struct{} // closed when no more is read from clients
 	gone    chan struct{} // closed when the loop has ended
@@ -85,57 +107,32 @@ type loop struct {
 	}
 }
 
-// newLoop takes the listening socket of the table.
-func newLoop(t *Table) (_ carrier, err error) {
+// newLoop takes the listening socket of the table, unless there is an error.
+func newLoop(t *Table, name string) (carrier, error) {
 	l := &loop{
-		table: t, fd: -1, epoll: -1, eventfd: -1, wildcard: t.conn.IsWildcard(), born: time.Now(),
-		outgoing: sock.NewVector(batch), replies: sock.NewVector(batch),
+		table: t, fd: -1, wildcard: t.conn.IsWildcard(), born: time.Now(),
+		outgoing: sock.NewVector(most), replies: sock.NewVector(most),
 		stopped: make(chan struct{}), gone: make(chan struct{}),
 	}
-	defer func() {
-		if err != nil {
-			l.release()
-		}
-	}()
-	if l.requests, err = sock.NewBatch(batch, maxDatagram); err != nil {
+	var err error
+	if name == "uring" {
+		l.intake, err = newCompletions(t.owner)
+	} else {
+		l.intake, err = newReadiness(t.owner)
+	}
+	if err != nil {
 		return nil, err
-	}
-	if l.responses, err = sock.NewBatch(batch, maxDatagram); err != nil {
-		return nil, err
-	}
-	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	if l.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
-	if err = l.watch(l.eventfd, waking); err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	if l.fd, err = t.conn.Detach(); err != nil {
-		return nil, fmt.Errorf("listening socket: %w", err)
-	}
-	if err = l.watch(l.fd, listening); err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
+		l.intake.close()
+		return nil, err
 	}
 	return l, nil
 }
 
-func (l *loop) watch(fd int, what int32) error {
-	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: what})
-}
-
 func (l *loop) release() {
-	for _, fd := range []int{l.epoll, l.eventfd, l.fd} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
-	for _, b := range []*sock.Batch{l.requests, l.responses} {
-		if b != nil {
-			b.Free()
-		}
-	}
+	l.intake.close()
+	_ = unix.Close(l.fd)
 }
 
 func (l *loop) run() {
@@ -149,85 +146,89 @@ func (l *loop) run() {
 // carry is the loop's goroutine.
 func (l *loop) carry() {
 	defer close(l.gone)
-	events := make([]unix.EpollEvent, 128)
-	for {
-		readable := false
-		for _, e := range events[:l.wait(events)] {
-			switch e.Fd {
-			case listening:
-				readable = true
-			case waking:
-				var b [8]byte
-				_, _ = unix.Read(l.eventfd, b[:])
-			default:
-				l.fromPeer(l.flows[e.Fd])
-			}
-		}
-		l.flushReplies()
-		for i, f := range l.ending {
-			l.end(f, end.Complete)
-			l.ending[i] = nil
-		}
-		l.ending = l.ending[:0]
-		if readable {
-			l.fromClients()
-		}
-		if l.obey() {
-			return
-		}
-		l.wheel.Advance(int64(time.Since(l.born)/tick), l.expire)
+	l.start()
+	for !l.turn() {
+	}
+	l.intake.rest()
+}
+
+// start makes the calling goroutine the loop's.
+func (l *loop) start() {
+	err := l.intake.begin()
+	if err == nil {
+		err = l.intake.listen(l.fd)
+	}
+	if err != nil { // of sockets and of a thread that are ours
+		panic("flow: " + err.Error())
 	}
 }
 
-// wait waits for events. It looks first and sleeps only then, for a sleep costs the runtime some bookkeeping.
-func (l *loop) wait(events []unix.EpollEvent) int {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	if errno == 0 && n > 0 {
-		return int(n)
+// turn waits for datagrams and passes them on. It tells whether the loop is over.
+func (l *loop) turn() bool {
+	l.came = l.intake.turn(l.untilNext())
+	l.next = slices.Grow(l.next[:0], len(l.came))[:len(l.came)]
+	heard := -1 // the last from a client
+	for i := range l.came {
+		switch d := &l.came[i]; {
+		case d.Unsent:
+			l.unsent(i)
+		case d.Kind == engine.Peer:
+			l.fromPeer(d)
+		default:
+			heard = i
+		}
 	}
-	timeout := -1
-	if at, ok := l.wheel.Next(); ok {
-		left := time.Duration(at)*tick - time.Since(l.born)
-		timeout = int(max(0, (left+time.Millisecond-1)/time.Millisecond))
+	l.reply()
+	for i, f := range l.ending {
+		l.end(f, end.Complete)
+		l.ending[i] = nil
 	}
-	slept, err := unix.EpollWait(l.epoll, events, timeout)
-	if err != nil { // EINTR
-		return 0
+	l.ending = l.ending[:0]
+	if heard >= 0 {
+		l.fromClients(heard)
 	}
-	return slept
+	l.flushRequests()
+	if l.obey() {
+		return true
+	}
+	l.wheel.Advance(int64(time.Since(l.born)/tick), l.expire)
+	return false
 }
 
-// fromClients takes a batch from the listening socket and passes it on.
-func (l *loop) fromClients() {
-	n, err := l.requests.Receive(l.fd, 0, batch)
-	if err != nil {
-		if !errors.Is(err, unix.EAGAIN) {
-			l.table.owner.Dropped("receive")
-		}
-		return
+// untilNext is how long nothing is due; negative is forever.
+func (l *loop) untilNext() time.Duration {
+	at, ok := l.wheel.Next()
+	if !ok {
+		return -1
 	}
-	l.table.owner.Received(In, n)
-	if lost := l.overflow.Since(l.requests.Control(n - 1)); lost > 0 {
+	return max(0, time.Duration(at)*tick-time.Since(l.born))
+}
+
+// fromClients passes on what clients have sent, up to the last of it.
+func (l *loop) fromClients(last int) {
+	if lost := l.overflow.Since(l.came[last].Control); lost > 0 {
 		l.table.owner.Overflowed(In, lost)
 	}
 	bound := l.table.conn.Bound()
-	for i := range n {
-		if l.requests.Truncated(i) {
+	for i := range l.came[:last+1] {
+		d := &l.came[i]
+		switch {
+		case d.Kind == engine.Peer:
+			continue
+		case d.Err != 0: // an ICMP error for an earlier reply; the socket is sound
+			l.table.owner.Dropped("receive")
+			continue
+		case d.Truncated:
 			l.table.owner.Dropped("too_big")
 			continue
 		}
 		local := bound
 		if l.wildcard {
-			local = l.requests.Local(i, bound)
+			local = sock.Asked(d.Control, bound)
 		}
 		l.place = i
-		l.table.send(l.requests.Payload(i), key{l.requests.From(i), local})
+		l.table.send(d.Payload, key{sock.Address(d.Name), local})
 	}
-	for i := 0; i < len(l.touched); i++ { // a flow that ends may make others
-		l.flush(l.touched[i])
-		l.touched[i] = nil
-	}
-	l.touched = l.touched[:0]
 }
 
 // write keeps the request for flush.
@@ -244,127 +245,37 @@ func (l *loop) write(f *Flow, _ []byte) error {
 	return nil
 }
 
-// flush sends the requests of a flow that are in the batch.
-func (l *loop) flush(f *Flow) {
-	l.outgoing.Reset()
-	l.places = l.places[:0]
-	for at := f.looped.first; at != 0; at = l.next[at-1] {
-		l.outgoing.Add(l.requests.Payload(at-1), nil, nil, true)
-		l.places = append(l.places, at-1)
-	}
-	f.looped.first = 0
-	for at := 0; at < len(l.places); {
-		n, err := l.send(l.outgoing, f.looped.fd, In)
-		for i := range n {
-			f.In.Add(int64(l.outgoing.Size(at + i)))
-		}
-		at += n
-		switch {
-		case err == nil:
-		case errors.Is(err, unix.ECONNREFUSED):
-			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
-			l.again(f, l.places[at:])
-			return
-		default:
-			for range l.outgoing.Skip() {
-				l.table.owner.Dropped(unsent(err))
-				at++
-			}
-		}
-	}
-}
-
-// send sends what is left of v.
-func (l *loop) send(v *sock.Vector, fd int, d Direction) (n int, err error) {
-	before := v.Joined()
-	n, err = v.Send(fd)
-	if more := v.Joined() - before; more > 0 {
-		l.table.owner.Joined(d, more)
-	}
-	return n, err
-}
-
-// again ends a flow that was refused and passes what it has not sent.
-func (l *loop) again(f *Flow, places []int) {
-	var kept [batch]int // the next flush writes over places
-	n := copy(kept[:], places)
-	l.end(f, f.refusal())
-	before := l.place // of the request for which there is a flush
-	for _, at := range kept[:n] {
-		l.place = at
-		l.table.send(l.requests.Payload(at), key{f.Client, f.Local})
-	}
-	l.place = before
-}
-
 // fromPeer takes what has come back on a flow's socket.
-func (l *loop) fromPeer(f *Flow) {
-	if f == nil || f.looped.ending { // it has ended since the event
+func (l *loop) fromPeer(d *engine.Datagram) {
+	f := l.flows[d.Tag]
+	if f == nil || f.looped.ending { // it has ended since
 		return
-	}
-	if l.filled == batch {
-		l.flushReplies()
 	}
 	s := &f.looped
-	n, err := l.responses.Receive(s.fd, l.filled, batch)
 	switch {
-	case err == nil:
-	case errors.Is(err, unix.EAGAIN):
-		return
-	case errors.Is(err, unix.ECONNREFUSED):
+	case d.Err == unix.ECONNREFUSED:
 		l.end(f, f.refusal())
 		return
-	default:
+	case d.Err != 0:
 		l.end(f, end.ServerReset)
 		return
 	}
-	l.table.owner.Received(Out, n)
-	if lost := s.overflow.Since(l.responses.Control(l.filled + n - 1)); lost > 0 {
+	if lost := s.overflow.Since(d.Control); lost > 0 {
 		l.table.owner.Overflowed(Out, lost)
 	}
-	from := l.filled
-	l.filled += n
-	for i := from; i < l.filled; i++ {
-		if l.responses.Truncated(i) {
-			l.table.owner.Dropped("too_big")
-			continue
-		}
-		pass, last := f.answer()
-		if !pass {
-			continue
-		}
-		more := len(l.clients) > 0 && l.clients[len(l.clients)-1] == f
-		l.replies.Add(l.responses.Payload(i), s.name[:s.nameSize], f.control, more)
-		l.clients = append(l.clients, f)
-		s.replies++
-		if last {
-			s.ending = true
-			l.ending = append(l.ending, f)
-			return
-		}
+	if d.Truncated {
+		l.table.owner.Dropped("too_big")
+		return
 	}
-}
-
-// flushReplies sends the replies of all flows.
-func (l *loop) flushReplies() {
-	for at := 0; at < l.replies.Len(); {
-		n, err := l.send(l.replies, l.fd, Out)
-		for i := range n {
-			l.clients[at+i].Out.Add(int64(l.replies.Size(at + i)))
-		}
-		at += n
-		if err != nil {
-			for range l.replies.Skip() {
-				l.table.owner.Dropped("reply")
-				at++
-			}
-		}
+	pass, last := f.answer()
+	if !pass {
+		return
 	}
-	for i, f := range l.clients {
-		f.looped.replies = 0
-		l.clients[i] = nil
+	l.streams = l.streams || len(l.answers) > 0 && l.answers[len(l.answers)-1].flow == f
+	l.answers = append(l.answers, answer{f, d.Payload})
+	s.replies++
+	if last {
+		s.ending = true
+		l.ending = append(l.ending, f)
 	}
-	l.clients = l.clients[:0]
-	l.replies.Reset()
-	l.filled = 0
 }

@@ -5,6 +5,7 @@ package flow
 import (
 	"bytes"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // What waits in the socket comes with one system call, in order, whatever flows it is of.
 func TestBatchesAreBatches(t *testing.T) {
-	if !*batched {
+	if carried == "portable" {
 		t.Skip("the portable carrier takes them one by one")
 	}
 	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
@@ -52,7 +53,7 @@ func TestBatchesAreBatches(t *testing.T) {
 
 // A stream of one flow goes as one message each way, and arrives as it was.
 func TestStreamsAreJoined(t *testing.T) {
-	if !*batched {
+	if carried == "portable" {
 		t.Skip("the portable carrier sends them one by one")
 	}
 	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
@@ -85,35 +86,43 @@ func TestStreamsAreJoined(t *testing.T) {
 	r.await("joined replies", func() bool { return r.joined[Out].Load() >= n-2 }) // the first may have come alone
 }
 
-// A refusal that is reported on a batch: what was not sent goes on in another flow, in order.
+// A refusal that is reported on what is sent next: that goes on in another flow, in order.
 func TestUD7RefusalMeetsABatch(t *testing.T) {
-	if !*batched {
+	if carried == "portable" {
 		t.Skip("the portable carrier has none")
 	}
-	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
-	if err != nil {
-		t.Fatal(err)
+	for _, n := range []int{1, 10} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			old, peer, c := bind(t, localhost), bind(t, localhost), bind(t, localhost)
+			r := newRig(t, localhost, time.Minute, old.addr, peer.addr)
+			c.send(r.addr, []byte("hello"))
+			upstream := old.recv([]byte("hello"))
+			fd := r.opened()[0].flow.looped.fd
+			// The loop stands still until all are there, and again when it has taken them.
+			r.stalled[Out].Lock()
+			old.send(upstream, []byte("reply"))
+			r.await("a stop", func() bool { return r.calls[Out].Load() == 1 })
+			for i := range n {
+				c.send(r.addr, []byte{byte(i)})
+			}
+			r.stalled[In].Lock()
+			r.stalled[Out].Unlock()
+			r.await("another", func() bool { return r.calls[In].Load() == 2 })
+			old.Close()
+			if _, err := unix.Write(fd, []byte("lost")); err != nil { // its refusal comes at once
+				t.Fatal(err)
+			}
+			r.stalled[In].Unlock()
+			c.recv([]byte("reply"))
+			for i := range n {
+				peer.recv([]byte{byte(i)})
+			}
+			r.end(0, end.ServerReset)
+			d := r.opened()
+			if len(d) != 2 || d[1].flow.Avoid != old.addr {
+				t.Fatalf("%d flows", len(d))
+			}
+			r.await("the counts", func() bool { return d[0].flow.In.Load() == 5 && d[1].flow.In.Load() == int64(n) })
+		})
 	}
-	peer, c := bind(t, localhost), bind(t, localhost)
-	dead := refusing(t)
-	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, dead, peer.addr)
-	l := r.table.carrier.(*loop)
-	c.send(r.addr, []byte("lost"))
-	l.fromClients()
-	r.await("the refusal", func() bool {
-		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(r.opened()[0].flow.looped.fd)}}, 0)
-		return n > 0
-	})
-	for i := range 10 {
-		c.send(r.addr, []byte{byte(i)})
-	}
-	l.fromClients()
-	for i := range 10 {
-		peer.recv([]byte{byte(i)})
-	}
-	r.end(0, end.ConnectFailed)
-	if d := r.opened(); len(d) != 2 || d[1].flow.Avoid != dead || d[0].flow.In.Load() != 4 || d[1].flow.In.Load() != 10 {
-		t.Errorf("%d flows", len(d))
-	}
-	r.run() // for the end of the test
 }

@@ -4,9 +4,9 @@ package flow
 
 import "errors"
 
-// CanBatch tells whether there are batches on this system.
-const CanBatch = false
+// Engines are the names of the carriers of this system, the reference first.
+var Engines = []string{"portable"}
 
 type looped struct{}
 
-func newLoop(*Table) (carrier, error) { return nil, errors.ErrUnsupported }
+func newLoop(*Table, string) (carrier, error) { return nil, errors.ErrUnsupported }

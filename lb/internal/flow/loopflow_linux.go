@@ -4,7 +4,6 @@ package flow
 
 import (
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +23,7 @@ func (l *loop) dial(f *Flow) error {
 		l.wheel.Grow(len(l.flows))
 	}
 	last := len(l.free) - 1
-	if err := l.watch(fd, l.free[last]); err != nil {
+	if err := l.intake.add(fd, l.free[last]); err != nil {
 		_ = unix.Close(fd)
 		return err
 	}
@@ -76,7 +75,8 @@ func (l *loop) end(f *Flow, w end.Word) {
 	l.wheel.Clear(s.slot)
 	l.live--
 	l.table.forget(f)
-	_ = unix.Close(s.fd) // which takes it out of the epoll set
+	l.intake.drop(s.fd, s.slot)
+	_ = unix.Close(s.fd)
 	f.director.Done(w)
 	close(f.gone)
 }
@@ -108,13 +108,12 @@ func (l *loop) close() {
 	l.release()
 }
 
-// wakeLocked ends the sleep of the loop, unless it is gone, and its eventfd with it.
+// wakeLocked ends the sleep of the loop, unless it is gone, and its intake with it.
 func (l *loop) wakeLocked() {
 	if l.queue.over {
 		return
 	}
-	one := uint64(1)
-	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(l.eventfd), uintptr(unsafe.Pointer(&one)), 8) // EAGAIN: it is awake for long
+	l.intake.wake()
 }
 
 // obey does what other goroutines have asked for, and tells whether the loop is over.
@@ -142,7 +141,7 @@ func (l *loop) stopListening() {
 	select {
 	case <-l.stopped:
 	default:
-		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.fd, nil)
+		l.intake.deafen(l.fd)
 		close(l.stopped)
 	}
 }

@@ -59,17 +59,17 @@ type carrier interface {
 	close()
 }
 
-// NewTable takes ownership of conn, unless there is an error. Batched tables need CanBatch.
-func NewTable(conn *sock.PacketConn, owner Owner, batched bool) (*Table, error) {
+// NewTable takes ownership of conn, unless there is an error. engine is one of Engines.
+func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error) {
 	t := &Table{
 		conn: conn, owner: owner,
 		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort),
 	}
-	if !batched {
+	if engine == "portable" {
 		t.carrier = &portable{table: t}
 		return t, nil
 	}
-	l, err := newLoop(t)
+	l, err := newLoop(t, engine)
 	if err != nil {
 		return nil, err
 	}

@@ -79,13 +79,13 @@ func (b *Batch) Truncated(i int) bool { return b.headers[i].Flags&unix.MSG_TRUNC
 // Control is the control messages that came with the datagram.
 func (b *Batch) Control(i int) []byte { return b.control[i][:b.headers[i].Controllen] }
 
-// From is who sent the datagram.
-func (b *Batch) From(i int) netip.AddrPort { return parse(&b.names[i]) }
+// Name is who sent the datagram, for Address.
+func (b *Batch) Name(i int) *[SockaddrSize]byte { return &b.names[i] }
 
-// Local is the address that the datagram was sent to, on a socket that is bound to bound; what packet info says of it
-// comes first.
-func (b *Batch) Local(i int, bound netip.AddrPort) netip.AddrPort {
-	for rest := b.Control(i); len(rest) >= unix.SizeofCmsghdr; {
+// Asked is the address that a datagram was sent to, on a socket that is bound to bound; what packet info among its control messages
+// says of it comes first.
+func Asked(control []byte, bound netip.AddrPort) netip.AddrPort {
+	for rest := control; len(rest) >= unix.SizeofCmsghdr; {
 		h, data, next, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
 			break

@@ -48,7 +48,8 @@ func scope(zone string) uint32 {
 	return uint32(ifi.Index)
 }
 
-func parse(b *[SockaddrSize]byte) netip.AddrPort {
+// Address reads the kernel's form; the zero value if it is of another family.
+func Address(b *[SockaddrSize]byte) netip.AddrPort {
 	port := uint16(b[2])<<8 | uint16(b[3])
 	switch *(*uint16)(unsafe.Pointer(&b[0])) {
 	case unix.AF_INET:
@@ -76,7 +77,7 @@ func name(call uintptr, fd int) netip.AddrPort {
 	if errno != 0 {
 		return netip.AddrPort{}
 	}
-	return parse(&b)
+	return Address(&b)
 }
 
 // Stream makes a socket that can connect to addr, on behalf of a client if one is given: non-blocking, with everything but

@@ -1,0 +1,404 @@
+//go:build linux && (amd64 || arm64)
+
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// Datagrams is an io_uring that takes datagrams from any number of sockets with one system call, and sends many with
+// another. A socket's receive stays armed until Drop.
+//
+// One thread makes it, Start gives it to the one that uses it from then on; only Wake may be called by others. Descriptors
+// are the caller's, who closes one after Drop.
+type Datagrams struct {
+	ring    *ring
+	wake    waker
+	woken   bool // the waker is to be watched again
+	slept   bool // the last turn had to sleep
+	inboxes [2]inbox
+	sources []source // by place
+	hungry  []uint32 // places whose receive is to be armed
+	armed   int      // receives, those of dropped sockets included
+	sends   []sending
+	out     []Datagram
+}
+
+// Kind of a socket. Each kind has buffers of its own, so that a flood at one side does not starve the other.
+type Kind uint8
+
+const (
+	// Listening sockets hear many: who has sent a datagram comes with it.
+	Listening Kind = iota
+	// Peer sockets are connected.
+	Peer
+)
+
+const (
+	inboxBuffers = 128
+	// datagramSize is of a buffer: 64 KiB for a datagram and what goes before it, and an odd number of cache lines in all, so that
+	// the beginnings of buffers do not all fall into the same lines of a cache.
+	datagramSize = 64<<10 + 5*64
+	maxSends     = 512 // between two turns
+)
+
+// inbox is the buffers of one kind, and what its receives ask for.
+type inbox struct {
+	*buffers
+	lent    *lent
+	used    []Buffer // their datagrams have been given out
+	name    int      // bytes for the address of who has sent
+	control int      // bytes for control messages
+}
+
+// source is a socket's place.
+type source struct {
+	fd    int32
+	gen   uint32
+	kind  Kind
+	taken bool
+	armed bool
+}
+
+// sending is a datagram on its way. Its memory is the caller's until the next Turn returns.
+type sending struct {
+	kind    Kind
+	tag     uint32
+	payload []byte
+}
+
+// Datagram is what a turn brings: a datagram that has come, the error with which a receive has failed, or a datagram that could
+// not be sent. It is good until the next turn.
+type Datagram struct {
+	Kind      Kind
+	Unsent    bool   // Tag is that of Send or Reply, Payload what was not sent, for Err
+	Tag       uint32 // of Take
+	Payload   []byte
+	Name      *[sock.SockaddrSize]byte // Listening: of who has sent it
+	Control   []byte
+	Truncated bool
+	Err       syscall.Errno // nothing has come; the receive goes on
+}
+
+// OpenDatagrams makes a ring.
+func OpenDatagrams() (*Datagrams, error) {
+	d := &Datagrams{wake: waker{-1}, woken: true}
+	var err error
+	if d.ring, err = newRing(maxSends, 1024, setupDisabled); err != nil {
+		return nil, err
+	}
+	for kind := range d.inboxes {
+		in := &d.inboxes[kind]
+		in.control = sock.OOBSize
+		if Kind(kind) == Listening {
+			in.name = sock.SockaddrSize
+		}
+		if in.buffers, err = mapBuffers(inboxBuffers, datagramSize); err == nil {
+			in.lent, err = lend(d.ring, inboxBuffers, uint16(kind))
+		}
+		if err != nil {
+			d.Free()
+			return nil, err
+		}
+	}
+	if d.wake, err = newWaker(); err != nil {
+		d.Free()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Start makes the ring the calling thread's, to which the goroutine is locked.
+func (d *Datagrams) Start() error { return d.ring.enable() }
+
+// Free gives everything back, which ends what is armed.
+func (d *Datagrams) Free() {
+	d.ring.close() // first: the kernel gives up the buffers
+	for i := range d.inboxes {
+		if in := &d.inboxes[i]; in.buffers != nil {
+			in.unmap()
+			if in.lent != nil {
+				in.lent.unmap()
+			}
+		}
+	}
+	if d.wake.fd >= 0 {
+		d.wake.close()
+	}
+}
+
+// Wake makes the current or the next Turn return. Any goroutine may call it.
+func (d *Datagrams) Wake() { d.wake.wake() }
+
+// Take receives from a socket. Its datagrams bring the tag, which no other socket of its kind has; tags are small.
+func (d *Datagrams) Take(fd int, kind Kind, tag uint32) {
+	at := place(kind, tag)
+	for int(at) >= len(d.sources) {
+		d.sources = append(d.sources, source{})
+	}
+	s := &d.sources[at]
+	*s = source{fd: int32(fd), gen: s.gen + 1, kind: kind, taken: true}
+	d.hungry = append(d.hungry, at)
+}
+
+// place is where a socket stands: that of Listening with tag 0 first.
+func place(kind Kind, tag uint32) uint32 { return tag*2 + uint32(kind) }
+
+// Drop receives no more from a socket, and sends what is to be sent.
+func (d *Datagrams) Drop(kind Kind, tag uint32) {
+	if len(d.sends) > 0 {
+		d.settle()
+	}
+	at := place(kind, tag)
+	s := &d.sources[at]
+	s.taken = false
+	if !s.armed {
+		return
+	}
+	e := d.entry()
+	e.opcode, e.fd, e.flags, e.addr = opCancel, -1, sqeCQESkipSuccess, kindReceive.data(Socket(at), s.gen)
+	e.userData = kindCancel.data(0, 0)
+}
+
+// entry gives a submission entry.
+func (d *Datagrams) entry() *sqe {
+	e, _ := d.entryAndArena()
+	return e
+}
+
+func (d *Datagrams) entryAndArena() (*sqe, *arena) {
+	for {
+		if e, a := d.ring.next(); e != nil {
+			return e, a
+		}
+		usable(syscall.EAGAIN) // the kernel has no memory now
+	}
+}
+
+// Send sends a datagram on a connected socket with the next Turn, which tells what has failed; false means that there is no room
+// until then.
+func (d *Datagrams) Send(fd int, payload []byte, tag uint32) bool {
+	e, _ := d.sending(fd, payload, sending{Peer, tag, payload})
+	return e != nil
+}
+
+// Reply is Send on a Listening socket: to a name, with a control message or none.
+func (d *Datagrams) Reply(fd int, payload, name, control []byte, tag uint32) bool {
+	e, a := d.sending(fd, payload, sending{Listening, tag, payload})
+	switch {
+	case e == nil:
+		return false
+	case len(control) == 0: // 6.1
+		e.off, e.fileIndex = uint64(uintptr(unsafe.Pointer(&name[0]))), uint32(len(name))
+	default:
+		a.iov[0] = unix.Iovec{Base: first(payload)}
+		a.iov[0].SetLen(len(payload))
+		a.msg = unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &a.iov[0], Control: &control[0]}
+		a.msg.SetIovlen(1)
+		a.msg.SetControllen(len(control))
+		e.opcode, e.addr, e.len = opSendmsg, uint64(uintptr(unsafe.Pointer(&a.msg))), 1
+	}
+	return true
+}
+
+func (d *Datagrams) sending(fd int, payload []byte, s sending) (*sqe, *arena) {
+	if len(d.sends) == maxSends {
+		return nil, nil
+	}
+	b := first(payload)
+	e, a := d.entryAndArena()
+	e.opcode, e.fd, e.flags, e.addr, e.len = opSend, int32(fd), sqeCQESkipSuccess, uint64(uintptr(unsafe.Pointer(b))), uint32(len(payload))
+	e.opFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL // so it is done, or has failed, when it has been submitted
+	e.userData = kindSend.data(Socket(len(d.sends)), 0)
+	d.sends = append(d.sends, s)
+	return e, a
+}
+
+// nothing is what an empty datagram is sent from.
+var nothing byte
+
+func first(payload []byte) *byte {
+	if len(payload) == 0 {
+		return &nothing
+	}
+	return &payload[0]
+}
+
+// settle lets the kernel take what has been asked for, which does what is to be sent.
+func (d *Datagrams) settle() {
+	for !d.ring.submitted() {
+		usable(d.ring.enter(0, 0))
+	}
+}
+
+// Turn sends what is to be sent, waits for datagrams, at most for timeout (forever if negative), and returns them. What the last
+// one has returned is good until this one returns.
+func (d *Datagrams) Turn(timeout time.Duration) []Datagram {
+	clear(d.out)
+	d.out = d.out[:0]
+	if len(d.sends) > 0 && d.isShort() {
+		d.settle()
+		d.reap()
+	}
+	if len(d.sends) == 0 {
+		d.recycle()
+	}
+	given := [...]int{len(d.inboxes[Listening].used), len(d.inboxes[Peer].used)}
+	d.arm()
+	d.enter(timeout)
+	d.reap()
+	for kind, n := range given { // what was to be sent from them has been
+		d.inboxes[kind].giveBack(n)
+	}
+	return d.out
+}
+
+// Rest returns when the kernel holds no socket any more. All have been dropped; without it, one that is closed would be so only some
+// time after Free.
+func (d *Datagrams) Rest() {
+	for d.armed > 0 {
+		usable(d.ring.enter(enterGetEvents, 0))
+		if d.reap(); d.armed > 0 && d.ring.pending() == 0 {
+			usable(d.ring.sleep(time.Second))
+		}
+	}
+}
+
+// isShort tells whether more than half of a kind's buffers have been given out.
+func (d *Datagrams) isShort() bool {
+	return len(d.inboxes[Listening].used) > inboxBuffers/2 || len(d.inboxes[Peer].used) > inboxBuffers/2
+}
+
+func (d *Datagrams) recycle() {
+	for kind := range d.inboxes {
+		in := &d.inboxes[kind]
+		in.giveBack(len(in.used))
+	}
+}
+
+// giveBack lends the first n buffers that were given out to the kernel again.
+func (in *inbox) giveBack(n int) {
+	for _, b := range in.used[:n] {
+		in.put(b)
+	}
+	in.used = in.used[:copy(in.used, in.used[n:])]
+	in.lent.fill(in.buffers, inboxBuffers)
+}
+
+// arm arms the receives that are not.
+func (d *Datagrams) arm() {
+	if d.woken {
+		e := d.entry()
+		e.opcode, e.fd, e.opFlags = opPollAdd, d.wake.fd, unix.POLLIN
+		e.userData = kindWake.data(0, 0)
+		d.woken = false
+	}
+	for _, at := range d.hungry {
+		s := &d.sources[at]
+		if !s.taken || s.armed {
+			continue
+		}
+		in := &d.inboxes[s.kind]
+		e, a := d.entryAndArena()
+		a.msg = unix.Msghdr{Namelen: uint32(in.name)}
+		a.msg.SetControllen(in.control)
+		e.opcode, e.fd, e.flags, e.bufGroup, e.ioprio = opRecvmsg, s.fd, sqeBufferSelect, uint16(s.kind), recvMultishot
+		e.addr, e.len = uint64(uintptr(unsafe.Pointer(&a.msg))), 1
+		e.userData = kindReceive.data(Socket(at), s.gen)
+		s.armed = true
+		d.armed++
+	}
+	d.hungry = d.hungry[:0]
+}
+
+// enter submits, and sleeps for completions only if there are none, for the reasons of the engine's.
+func (d *Datagrams) enter(timeout time.Duration) {
+	mayWait := timeout != 0 && len(d.out) == 0
+	if !d.slept || !mayWait || !d.ring.submitted() {
+		usable(d.ring.enter(enterGetEvents, 0))
+		d.settle() // what it could not take
+		d.slept = false
+	}
+	if mayWait && d.ring.pending() == 0 {
+		usable(d.ring.sleep(timeout))
+		d.slept = true
+	}
+}
+
+// reap takes the kernel's completions. What was to be sent is done.
+func (d *Datagrams) reap() {
+	n := d.ring.pending()
+	for i := range n {
+		c := d.ring.peek(i)
+		switch kind(c.userData >> 60) {
+		case kindWake:
+			d.wake.drain()
+			d.woken = true
+		case kindSend:
+			s := d.sends[c.userData>>32&(1<<28-1)]
+			// A copy, since the buffer goes back.
+			d.out = append(d.out, Datagram{Kind: s.kind, Unsent: true, Tag: s.tag, Payload: bytes.Clone(s.payload), Err: syscall.Errno(-c.res)})
+		case kindReceive:
+			d.received(uint32(c.userData>>32&(1<<28-1)), c)
+		}
+	}
+	d.ring.seen(n)
+	d.sends = d.sends[:0]
+}
+
+// received takes the completion of a receive.
+func (d *Datagrams) received(at uint32, c cqe) {
+	s := &d.sources[at]
+	in := &d.inboxes[at%2]
+	b := noBuffer
+	if c.flags&cqeBuffer != 0 {
+		b = Buffer(c.flags >> cqeBufferShift)
+		in.lent.n--
+	}
+	if c.flags&cqeMore == 0 {
+		d.armed--
+	}
+	if !s.taken || s.gen != uint32(c.userData) {
+		if b != noBuffer {
+			in.put(b)
+		}
+		return
+	}
+	if c.flags&cqeMore == 0 {
+		s.armed = false
+		d.hungry = append(d.hungry, at)
+	}
+	if b == noBuffer {
+		switch errno := syscall.Errno(-c.res); errno {
+		case 0, syscall.ENOBUFS, syscall.EAGAIN, syscall.EINTR: // armed again
+		default:
+			d.out = append(d.out, Datagram{Kind: s.kind, Tag: at / 2, Err: errno})
+		}
+		return
+	}
+	in.used = append(in.used, b)
+	d.out = append(d.out, in.open(s.kind, at/2, b, int(c.res)))
+}
+
+// open reads a buffer: struct io_uring_recvmsg_out, and behind it room for name and control, and the payload.
+func (in *inbox) open(kind Kind, tag uint32, b Buffer, n int) Datagram {
+	const header = 16
+	mem := in.Bytes(b)
+	control, payload := header+in.name, header+in.name+in.control
+	word := func(i int) uint32 { return binary.NativeEndian.Uint32(mem[4*i:]) }
+	got := Datagram{
+		Kind: kind, Tag: tag, Payload: mem[payload:max(payload, n)], Control: mem[control:][:min(int(word(1)), in.control)], Truncated: word(3)&unix.MSG_TRUNC != 0,
+	}
+	if kind == Listening {
+		got.Name = (*[sock.SockaddrSize]byte)(mem[header:])
+	}
+	return got
+}

@@ -1,0 +1,149 @@
+//go:build amd64 || arm64
+
+package flow
+
+import (
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// flushRequests sends what clients have sent. A flow's only request is one of many that the intake may send together.
+func (l *loop) flushRequests() {
+	l.single = l.single[:0]
+	for i := 0; i < len(l.touched); i++ { // a flow that ends may make others
+		f := l.touched[i]
+		l.touched[i] = nil
+		s := &f.looped
+		if s.first == 0 || s.first != s.last || !l.intake.send(s.fd, l.came[s.first-1].Payload, len(l.single)) {
+			l.flush(f)
+			continue
+		}
+		f.In.Add(int64(len(l.came[s.first-1].Payload)))
+		s.first = 0
+		l.single = append(l.single, f)
+	}
+	l.touched = l.touched[:0]
+}
+
+// flush sends the requests of a flow that are in the batch.
+func (l *loop) flush(f *Flow) {
+	l.outgoing.Reset()
+	l.places = l.places[:0]
+	for at := f.looped.first; at != 0; at = l.next[at-1] {
+		l.outgoing.Add(l.came[at-1].Payload, nil, nil, true)
+		l.places = append(l.places, at-1)
+	}
+	f.looped.first = 0
+	for at := 0; at < len(l.places); {
+		n, err := l.send(l.outgoing, f.looped.fd, In)
+		for i := range n {
+			f.In.Add(int64(l.outgoing.Size(at + i)))
+		}
+		at += n
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.ECONNREFUSED):
+			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
+			l.again(f, l.places[at:])
+			return
+		default:
+			for range l.outgoing.Skip() {
+				l.table.owner.Dropped(unsent(err))
+				at++
+			}
+		}
+	}
+}
+
+// send sends what is left of v.
+func (l *loop) send(v *sock.Vector, fd int, d Direction) (n int, err error) {
+	before := v.Joined()
+	n, err = v.Send(fd)
+	if more := v.Joined() - before; more > 0 {
+		l.table.owner.Joined(d, more)
+	}
+	return n, err
+}
+
+// again ends a flow that was refused and passes what it has not sent.
+func (l *loop) again(f *Flow, places []int) {
+	kept := slices.Clone(places) // the next flush writes over places
+	l.end(f, f.refusal())
+	before := l.place // of the request for which there is a flush
+	for _, at := range kept {
+		l.place = at
+		l.table.send(l.came[at].Payload, key{f.Client, f.Local})
+	}
+	l.place = before
+}
+
+// unsent deals with what the intake could not send.
+func (l *loop) unsent(at int) {
+	d := &l.came[at]
+	if d.Kind == engine.Listening {
+		l.sent[d.Tag].Out.Add(-int64(len(d.Payload)))
+		l.table.owner.Dropped("reply")
+		return
+	}
+	f := l.single[d.Tag]
+	f.In.Add(-int64(len(d.Payload)))
+	if d.Err != unix.ECONNREFUSED {
+		l.table.owner.Dropped(unsent(d.Err))
+		return
+	}
+	l.again(f, []int{at})
+}
+
+// reply sends the replies of the turn: all by the intake, or streams joined.
+func (l *loop) reply() {
+	l.sent = l.sent[:0]
+	for i := range l.answers {
+		a := &l.answers[i]
+		if l.streams || !l.intake.reply(l.fd, a.payload, a.flow.looped.name[:a.flow.looped.nameSize], a.flow.control, i) {
+			break // at the first one, or never
+		}
+		a.flow.Out.Add(int64(len(a.payload)))
+		l.sent = append(l.sent, a.flow)
+	}
+	if len(l.sent) == 0 {
+		l.flushReplies()
+	}
+	l.replied()
+}
+
+// flushReplies sends the replies of all flows.
+func (l *loop) flushReplies() {
+	l.replies.Reset()
+	for i := range l.answers {
+		f := l.answers[i].flow
+		l.replies.Add(l.answers[i].payload, f.looped.name[:f.looped.nameSize], f.control, i > 0 && l.answers[i-1].flow == f)
+	}
+	for at := 0; at < len(l.answers); {
+		n, err := l.send(l.replies, l.fd, Out)
+		for i := range n {
+			l.answers[at+i].flow.Out.Add(int64(l.replies.Size(at + i)))
+		}
+		at += n
+		if err != nil {
+			for range l.replies.Skip() {
+				l.table.owner.Dropped("reply")
+				at++
+			}
+		}
+	}
+	l.replied()
+}
+
+// replied forgets the replies: they are on their way.
+func (l *loop) replied() {
+	for i := range l.answers {
+		l.answers[i].flow.looped.replies = 0
+		l.answers[i] = answer{}
+	}
+	l.answers, l.streams = l.answers[:0], false
+}

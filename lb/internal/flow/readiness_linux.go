@@ -1,0 +1,164 @@
+//go:build amd64 || arm64
+
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebb-lb/ebb/lb/internal/engine"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
+)
+
+// batch is how many datagrams move with one system call.
+const batch = 64
+
+// What an epoll event is for, besides the slots of flows.
+const (
+	listening = -1 - iota
+	waking
+)
+
+// readiness is the intake by epoll: it takes what is there from each socket that is ready.
+type readiness struct {
+	owner     Owner
+	epoll     int
+	eventfd   int
+	ear       int         // the listening socket
+	requests  *sock.Batch // from clients
+	responses *sock.Batch // from peers
+	events    []unix.EpollEvent
+	out       []engine.Datagram
+}
+
+func newReadiness(owner Owner) (_ *readiness, err error) {
+	r := &readiness{owner: owner, epoll: -1, eventfd: -1, events: make([]unix.EpollEvent, 128)}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.requests, err = sock.NewBatch(batch, maxDatagram); err != nil {
+		return nil, err
+	}
+	if r.responses, err = sock.NewBatch(batch, maxDatagram); err != nil {
+		return nil, err
+	}
+	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	if r.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	return r, r.add(r.eventfd, waking)
+}
+
+func (r *readiness) begin() error { return nil }
+
+func (r *readiness) listen(fd int) error {
+	r.ear = fd
+	return r.add(fd, listening)
+}
+
+func (r *readiness) deafen(fd int) { _ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
+
+func (r *readiness) add(fd int, slot int32) error {
+	if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot, Pad: int32(fd)}); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}
+
+// drop has nothing to do: a socket that is closed leaves the epoll set.
+func (r *readiness) drop(int, int32) {}
+
+// send and reply leave it to the caller, who needs as many system calls.
+func (r *readiness) send(int, []byte, int) bool { return false }
+
+func (r *readiness) reply(int, []byte, []byte, []byte, int) bool { return false }
+
+func (r *readiness) turn(timeout time.Duration) []engine.Datagram {
+	clear(r.out)
+	r.out = r.out[:0]
+	filled := 0 // places for responses
+	for _, e := range r.events[:r.wait(timeout)] {
+		switch {
+		case e.Fd == listening:
+			r.take(r.requests, 0, r.ear, engine.Datagram{Kind: engine.Listening})
+		case e.Fd == waking:
+			var b [8]byte
+			_, _ = unix.Read(r.eventfd, b[:])
+		case filled < batch: // else it is ready in the next turn, too
+			filled += r.take(r.responses, filled, int(e.Pad), engine.Datagram{Kind: engine.Peer, Tag: uint32(e.Fd)})
+		}
+	}
+	return r.out
+}
+
+// take takes what a socket has into the places from at on, and says how many it has filled.
+func (r *readiness) take(b *sock.Batch, at, fd int, d engine.Datagram) int {
+	n, err := b.Receive(fd, at, batch)
+	if err != nil {
+		var errno syscall.Errno
+		if errors.As(err, &errno) && errno != unix.EAGAIN {
+			d.Err = errno
+			r.out = append(r.out, d)
+		}
+		return 0
+	}
+	direction := Out
+	if d.Kind == engine.Listening {
+		direction = In
+	}
+	r.owner.Received(direction, n)
+	for i := at; i < at+n; i++ {
+		d.Payload, d.Name, d.Control, d.Truncated = b.Payload(i), b.Name(i), b.Control(i), b.Truncated(i)
+		r.out = append(r.out, d)
+	}
+	return n
+}
+
+// wait waits for events. It looks first and sleeps only then, for a sleep costs the runtime some bookkeeping.
+func (r *readiness) wait(timeout time.Duration) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(r.epoll), uintptr(unsafe.Pointer(&r.events[0])), uintptr(len(r.events)), 0, 0, 0)
+	if errno != 0 {
+		n = 0
+	}
+	if n > 0 || timeout == 0 {
+		return int(n)
+	}
+	ms := -1
+	if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
+		ms = int((timeout + time.Millisecond - 1) / time.Millisecond)
+	}
+	slept, err := unix.EpollWait(r.epoll, r.events, ms)
+	if err != nil { // EINTR
+		return 0
+	}
+	return slept
+}
+
+func (r *readiness) rest() {}
+
+func (r *readiness) wake() {
+	one := uint64(1)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.eventfd), uintptr(unsafe.Pointer(&one)), 8) // EAGAIN: it is awake for long
+}
+
+func (r *readiness) close() {
+	for _, fd := range []int{r.epoll, r.eventfd} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	for _, b := range []*sock.Batch{r.requests, r.responses} {
+		if b != nil {
+			b.Free()
+		}
+	}
+}
