@@ -30,6 +30,7 @@ type terms struct {
 	fences bool          // they are closed all at once: the peer may not be spoken to any more
 	within time.Duration // drain_timeout; 0 is for ever
 	after  time.Duration // quiet_time
+	behind bool          // the peer stands by, and what is on it is to go to the tier that serves
 }
 
 // fates is what becomes of the sessions on the peers that are dead, unwanted, gone or taken out. The pool's mu guards changes.
@@ -95,12 +96,17 @@ func (p *livePool) termsLocked(addr netip.AddrPort) (t terms) {
 	if !p.table.Lists(peer) {
 		ask(conf.On.Removed, end.PeerRemoved, false)
 	}
+	behind := conf.On.Failback != "keep" && p.table.StandsBy(peer)
+	if behind {
+		ask(conf.On.Failback, end.Drained, false)
+	}
 	switch t.act {
 	case drain:
 		t = terms{act: drain, word: end.Drained, within: conf.DrainTimeout}
 	case quiet:
 		t = terms{act: quiet, word: end.Drained, within: conf.DrainTimeout, after: conf.QuietTime}
 	}
+	t.behind = behind
 	return t
 }
 
@@ -139,6 +145,13 @@ func (p *livePool) decideLocked(addr netip.AddrPort) {
 	}
 	if f.within > 0 {
 		f.timer = time.AfterFunc(time.Until(f.since.Add(f.within)), func() { p.overdue(addr, f) })
+	}
+}
+
+// decideAllLocked is decideLocked for every peer that is alive.
+func (p *livePool) decideAllLocked() {
+	for _, addr := range p.table.Alive() {
+		p.decideLocked(addr)
 	}
 }
 
@@ -192,6 +205,12 @@ func (p *livePool) unwanted(peer *pool.Peer) (end.Word, *relay.Quiet) {
 		return f.word, nil
 	}
 	return end.None, f.wish
+}
+
+// standsBehind says whether what is on a peer is to go to the tier that serves.
+func (p *livePool) standsBehind(peer *pool.Peer) bool {
+	f := p.fates.find(peer.Addr())
+	return f != nil && f.behind
 }
 
 // pace spreads what happens evenly: so many times a second, in groups that fit into paceGroup.

@@ -14,6 +14,8 @@ import (
 type limit struct {
 	max     atomic.Int64 // 0 is none
 	held    atomic.Int64
+	perSec  atomic.Int64 // sessions that may begin in a second; 0 is no limit
+	rate    gate.Rate
 	sources gate.Sources
 }
 
@@ -26,6 +28,7 @@ func newLimit(c *config.Listener) *limit {
 // adopt holds for clients that come from now on.
 func (m *limit) adopt(c *config.Listener) {
 	m.max.Store(int64(c.MaxConns))
+	m.perSec.Store(int64(c.AcceptRate))
 	m.sources.SetLimits(gate.SourceLimits{
 		MaxConns: c.SourceMaxConns, Rate: c.SourceRate, IPv4: c.SourcePrefixIPv4, IPv6: c.SourcePrefixIPv6,
 	})
@@ -37,7 +40,10 @@ type refusal struct {
 	word   end.Word
 }
 
-var atMaxConns = refusal{"max_conns", end.Limit}
+var (
+	atMaxConns   = refusal{"max_conns", end.Limit}
+	atAcceptRate = refusal{"accept_rate", end.Limit}
+)
 
 // refusals are what verdicts on a source come to.
 var refusals = [...]refusal{
@@ -64,6 +70,10 @@ func (m *limit) take(client netip.Addr) (gate.Place, refusal) {
 		place.Give()
 		return gate.Place{}, atMaxConns
 	}
+	if !m.rate.Take(int(m.perSec.Load())) {
+		m.give(place)
+		return gate.Place{}, atAcceptRate
+	}
 	return place, refusal{}
 }
 
@@ -76,6 +86,9 @@ func (m *limit) ask(client netip.Addr) refusal {
 	}
 	if m.full() {
 		return atMaxConns
+	}
+	if !m.rate.Ask(int(m.perSec.Load())) {
+		return atAcceptRate
 	}
 	return refusal{}
 }

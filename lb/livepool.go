@@ -123,6 +123,9 @@ func (p *livePool) publish(members []pool.Member, cause pool.Cause) {
 func (p *livePool) tellLocked() {
 	p.queue.serve()
 	p.awaitLocked()
+	if p.conf().On.Failback != "keep" { // who stands by may be another
+		p.decideAllLocked()
+	}
 	tier, n := p.table.Serving()
 	if n > 0 && tier != p.tier && !p.closed {
 		p.log.Warn("another tier serves", "tier", tier, "before", p.tier, "peers", n)

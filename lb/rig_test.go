@@ -207,10 +207,10 @@ func newRig(t testing.TB) *rig {
 				UDPIdleTimeout: time.Minute, Socket: config.ClientSocket{Socket: config.DefaultSocket()},
 			}},
 			Pools: []config.Pool{{
-				Name: "db", Balance: "roundrobin", Resolver: "default", ConnectTimeout: 5 * time.Second, ConnectAttempts: 3,
+				Name: "db", Balance: "roundrobin", HashPrefixIPv4: 32, HashPrefixIPv6: 128, Resolver: "default", ConnectTimeout: 5 * time.Second, ConnectAttempts: 3,
 				QueueTimeout: patience, WhenNone: "refuse", HoldTimeout: patience, HoldMax: 1000, QuietTime: 5 * time.Millisecond,
 				Socket: config.PeerSocket{Socket: config.DefaultSocket()},
-				On:     config.On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close"},
+				On:     config.On{Dead: "close", Removed: "drain", AdminDrain: "drain", AdminMaint: "close", Failback: "keep"},
 			}},
 		},
 	}

@@ -132,7 +132,25 @@ func (p *livePool) key(client, local netip.AddrPort) pool.Key {
 	case c.HashKey == "destination":
 		return pool.KeyOf(local.Addr(), local.Port())
 	}
-	return pool.KeyOf(client.Addr(), 0)
+	return pool.KeyOf(p.masked(client.Addr()), 0)
+}
+
+// masked is what of a client's address is the key of hash.
+func (p *livePool) masked(client netip.Addr) netip.Addr {
+	c := p.conf()
+	client = client.Unmap()
+	bits := c.HashPrefixIPv6
+	if client.Is4() {
+		bits = c.HashPrefixIPv4
+	}
+	if bits == client.BitLen() {
+		return client
+	}
+	prefix, err := client.Prefix(bits)
+	if err != nil { // no address: whoever asks for any client
+		return client
+	}
+	return prefix.Addr()
 }
 
 // Failed gives the lease back with what the failure says about the peer.

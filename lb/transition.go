@@ -333,9 +333,7 @@ func (p *livePool) adopt(c config.Pool) {
 	p.dial.Store(peerSocket(&c.Socket))
 	p.mu.Lock()
 	if was.On != c.On || was.DrainTimeout != c.DrainTimeout || was.QuietTime != c.QuietTime {
-		for _, peer := range p.table.Status().Peers {
-			p.decideLocked(peer.Addr)
-		}
+		p.decideAllLocked()
 	}
 	if p.table.Tune(tuning(&c)) {
 		p.tellLocked()

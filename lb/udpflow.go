@@ -82,6 +82,8 @@ func (s *udpFlow) Unfit() end.Word {
 		return end.PeerRemoved
 	case s.peer.Admin() == pool.AdminDrain && p.conf().On.AdminDrain != "keep" && p.table.Selectable() > 0:
 		return end.Drained
+	case p.conf().On.Failback != "keep" && p.standsBehind(s.peer):
+		return end.Drained
 	}
 	return end.None
 }

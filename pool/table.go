@@ -2,8 +2,10 @@ package pool
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,6 +213,22 @@ func (t *Table) Serves(p *Peer) bool {
 func (t *Table) Lists(p *Peer) bool {
 	now := t.current.Load() // it may be retired and freed here, but id and closed stay
 	return !now.closed && p.newest.Load() >= now.id
+}
+
+// StandsBy says whether the newest epoch lists the peer in a tier above the one that serves.
+func (t *Table) StandsBy(p *Peer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.current.Load()
+	i, listed := e.lists(p.addr)
+	return listed && len(e.candidates) > 0 && e.members[i].Tier > e.tier
+}
+
+// Alive lists the addresses of the peers that are alive, in no order.
+func (t *Table) Alive() []netip.AddrPort {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.peers))
 }
 
 // Selectable returns the number of peers of the newest epoch that may be picked: with weight, neither down nor unfit, taken out by

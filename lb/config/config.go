@@ -64,6 +64,7 @@ type Listener struct {
 	PrereadTimeout   time.Duration  // for that
 	Datapath         string
 	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
+	AcceptRate       int            // new sessions per second; 0 is no limit
 	SourceMaxConns   int            // for each source; 0 is no limit
 	SourceRate       int            // new sessions in a second, for each source; 0 is no limit
 	SourcePrefixIPv4 int            `key:"source_prefix_ipv4"` // bits of an address that are its source
@@ -99,6 +100,8 @@ type Pool struct {
 	Name             string
 	Balance          string
 	HashKey          string  // source, source_port, destination; without another use than balance = "hash"
+	HashPrefixIPv4   int     `key:"hash_prefix_ipv4"` // how many bits of source count
+	HashPrefixIPv6   int     `key:"hash_prefix_ipv6"`
 	Bounded          float64 // with hash: the most of its share that a peer may have; 0 is no bound
 	Resolver         string
 	ConnectTimeout   time.Duration
@@ -139,6 +142,7 @@ type On struct {
 	Removed    string
 	AdminDrain string
 	AdminMaint string
+	Failback   string
 }
 
 // Backend is a literal address or a DNS name.

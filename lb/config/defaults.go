@@ -32,6 +32,7 @@ func defaults() Config {
 			MaxAge:           0,
 			PrereadTimeout:   3 * time.Second,
 			Datapath:         "relay",
+			AcceptRate:       0,
 			SourceMaxConns:   0,
 			SourceRate:       0,
 			SourcePrefixIPv4: 32,
@@ -47,6 +48,8 @@ func defaults() Config {
 		Pools: []Pool{{
 			Balance:          "leastconn",
 			HashKey:          "source",
+			HashPrefixIPv4:   32,
+			HashPrefixIPv6:   128,
 			Resolver:         "default",
 			ConnectTimeout:   3 * time.Second,
 			ConnectAttempts:  3,
@@ -70,7 +73,7 @@ func defaults() Config {
 			QuietTime:        200 * time.Millisecond,
 			CloseRate:        500,
 			Socket:           PeerSocket{Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8}},
-			On:               On{Dead: "close", RoleLost: "close", Degraded: "keep", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close"},
+			On:               On{Dead: "close", RoleLost: "close", Degraded: "keep", Removed: "drain", AdminDrain: "quiet", AdminMaint: "close", Failback: "keep"},
 			Backends: []Backend{{
 				Type:         "addr",
 				Weight:       1,

@@ -65,6 +65,7 @@ var listenerKeys = []key[Listener]{
 	{name: "datapath", read: func(l *Listener, v value) { v.word(&l.Datapath, "relay", "kernel") }},
 	{name: "allow", read: func(l *Listener, v value) { l.Allow = readAccess(v) }},
 	{name: "deny", read: func(l *Listener, v value) { l.Deny = readAccess(v) }},
+	{name: "accept_rate", read: func(l *Listener, v value) { v.int(&l.AcceptRate, 1, 1_000_000, "off") }},
 	{name: "source_max_conns", read: func(l *Listener, v value) { v.int(&l.SourceMaxConns, 1, maxConns, "off") }},
 	{name: "source_rate", read: func(l *Listener, v value) { v.int(&l.SourceRate, 1, 1_000_000, "off") }},
 	{name: "source_prefix_ipv4", read: func(l *Listener, v value) { v.int(&l.SourcePrefixIPv4, 1, 32, "") }},
@@ -76,7 +77,6 @@ var listenerKeys = []key[Listener]{
 	{name: "proxy_in", read: func(l *Listener, v value) { l.ProxyIn = readAccess(v) }},
 	{name: "preread_timeout", read: func(l *Listener, v value) { v.duration(&l.PrereadTimeout, time.Millisecond, "") }},
 	{name: "socket", read: func(l *Listener, v value) { readSocket(v, clientSocketKeys, &l.Socket, &l.Socket.Socket) }},
-	{name: "accept_rate"},
 }
 
 var poolKeys = []key[Pool]{
@@ -86,6 +86,8 @@ var poolKeys = []key[Pool]{
 	{name: "hash_key", read: func(p *Pool, v value) {
 		v.word(&p.HashKey, "source source_port destination", "sni proxy_source")
 	}},
+	{name: "hash_prefix_ipv4", read: func(p *Pool, v value) { v.int(&p.HashPrefixIPv4, 1, 32, "") }},
+	{name: "hash_prefix_ipv6", read: func(p *Pool, v value) { v.int(&p.HashPrefixIPv6, 1, 128, "") }},
 	{name: "bounded", read: func(p *Pool, v value) { v.factor(&p.Bounded, 1, 100, "off") }},
 	{name: "resolver", read: readResolverOf},
 	{name: "connect_timeout", read: func(p *Pool, v value) { v.duration(&p.ConnectTimeout, time.Millisecond, "") }},
@@ -124,7 +126,7 @@ var onKeys = []key[On]{
 	{name: "removed", read: func(o *On, v value) { v.word(&o.Removed, onWords, "") }},
 	{name: "admin_drain", read: func(o *On, v value) { v.word(&o.AdminDrain, onWords, "") }},
 	{name: "admin_maint", read: func(o *On, v value) { v.word(&o.AdminMaint, onWords, "") }},
-	{name: "failback"},
+	{name: "failback", read: func(o *On, v value) { v.word(&o.Failback, onWords, "") }},
 }
 
 var backendKeys = []key[Backend]{

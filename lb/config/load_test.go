@@ -507,7 +507,7 @@ max_age = "8h"
 	if got := a.Backends[0]; got.Refresh != 10*time.Second || !reflect.DeepEqual(got.AllowAnswers, []string{"link-local", "loopback"}) {
 		t.Errorf("backend: %+v", got)
 	}
-	if b.On != (On{"keep", "close", "keep", "close", "quiet", "close"}) || b.MaxConns != 100 || b.Resolver != "corp" || b.Backends[0].Weight != 0 {
+	if b.On != (On{"keep", "close", "keep", "close", "quiet", "close", "keep"}) || b.MaxConns != 100 || b.Resolver != "corp" || b.Backends[0].Weight != 0 {
 		t.Errorf("pool: %+v", b)
 	}
 	if c.Resolvers[0].HostsFile != "" || c.Resolvers[1].HostsFile != "/etc/hosts" {

@@ -7,6 +7,7 @@ import (
 
 func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
+	v.src.pools = make(map[string]value)
 	v.src.waiting, v.src.proxied, v.src.connecting = make(map[string]value), make(map[string]value), make(map[string]value)
 	for _, name := range names {
 		p := defaults().Pools[0]
@@ -19,7 +20,7 @@ func readPools(c *Config, v value) {
 		if p.ProxyOut != "off" {
 			v.src.proxied[p.Name] = entries[name].written("proxy_out")
 		}
-		checkHash(entries[name], p)
+		v.src.pools[p.Name] = entries[name]
 		if p.MaxConnecting > 0 {
 			v.src.connecting[p.Name] = entries[name].written("max_connecting")
 		}
@@ -35,17 +36,47 @@ func checkConnect(v value, p Pool) {
 	}
 }
 
-// checkHash refuses what only hash goes by, with another policy.
+// choosePolicies gives pools that do not say how they balance their default, which depends on who sends to them: hash if
+// that is UDP and nothing else.
+func (s *source) choosePolicies(c *Config) {
+	tcp, udp := make(map[string]bool), make(map[string]bool)
+	for _, l := range c.Listeners {
+		for _, e := range l.Listen {
+			tcp[l.Pool], udp[l.Pool] = tcp[l.Pool] || e.Network == "tcp", udp[l.Pool] || e.Network == "udp"
+		}
+	}
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		v := s.pools[p.Name]
+		if !v.has("balance") && udp[p.Name] && !tcp[p.Name] {
+			p.Balance = "hash"
+		}
+		checkHash(v, *p)
+	}
+}
+
+// checkHash refuses what only hash goes by, with another policy, and prefixes of what is no client's address.
 func checkHash(v value, p Pool) {
+	usual := defaults().Pools[0]
+	prefixes := p.HashPrefixIPv4 != usual.HashPrefixIPv4 || p.HashPrefixIPv6 != usual.HashPrefixIPv6
 	if p.Balance == "hash" {
+		if prefixes && p.HashKey != "source" && v.sound("hash_key", "hash_prefix_ipv4", "hash_prefix_ipv6") {
+			v.written("hash_prefix_ipv4", "hash_prefix_ipv6").fail("found with hash_key %q, which has no use for it, expected with hash_key \"source\"", p.HashKey)
+		}
 		return
 	}
-	const useless = "found with balance %q, which has no use for it, expected with balance \"hash\""
-	if v.sound("balance", "hash_key") && p.HashKey != defaults().Pools[0].HashKey {
-		v.written("hash_key").fail(useless, p.Balance)
-	}
-	if v.sound("balance", "bounded") && p.Bounded != 0 {
-		v.written("bounded").fail(useless, p.Balance)
+	for _, unused := range []struct {
+		key    string
+		differ bool
+	}{
+		{"hash_key", p.HashKey != usual.HashKey},
+		{"hash_prefix_ipv4", p.HashPrefixIPv4 != usual.HashPrefixIPv4},
+		{"hash_prefix_ipv6", p.HashPrefixIPv6 != usual.HashPrefixIPv6},
+		{"bounded", p.Bounded != usual.Bounded},
+	} {
+		if unused.differ && v.sound("balance", unused.key) {
+			v.written(unused.key).fail("found with balance %q, which has no use for it, expected with balance \"hash\"", p.Balance)
+		}
 	}
 }
 

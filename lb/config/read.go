@@ -17,6 +17,7 @@ func read(root value) *Config {
 	slices.SortFunc(c.Pools, func(a, b Pool) int { return cmp.Compare(a.Name, b.Name) })
 	root.src.checkNames(&c)
 	root.src.checkListens(&c)
+	root.src.choosePolicies(&c)
 	root.src.checkPoolsUDP(&c)
 	if len(root.src.problems) == 0 { // else nobody will put it to work
 		c.locate(root)

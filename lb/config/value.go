@@ -30,8 +30,9 @@ type source struct {
 	waiting      map[string]value // pools whose clients may wait, and the key that says so
 	proxied      map[string]value // pools with proxy_out
 	connecting   map[string]value // pools with max_connecting
-	adminWritten bool             // listens has the address of the admin API
-	bad          map[spot]bool    // the values that have a problem
+	pools        map[string]value
+	adminWritten bool          // listens has the address of the admin API
+	bad          map[spot]bool // the values that have a problem
 }
 
 // spot identifies a value.

@@ -154,8 +154,8 @@ func (sh *sourceShard) judge(l *SourceLimits, k sourceKey, hash uint32, now time
 		due = r.due
 	}
 	if l.Rate > 0 {
-		due = max(due, now) + time.Second/time.Duration(l.Rate)
-		if due > now+time.Second {
+		var ok bool
+		if due, ok = after(due, now, l.Rate); !ok {
 			return at, 0, TooFast
 		}
 	}
