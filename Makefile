@@ -43,9 +43,13 @@ fuzz:
 bench-once:
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(PKGS)
 
-# ebb beside haproxy, nginx and a direct connection, with the figures under docs/bench/. Takes about ten minutes.
+# ebb beside haproxy, nginx and a direct connection, with the figures under docs/bench/. Takes about half an hour.
 bench:
 	$(GO) run ./integration/bench -out docs/bench
+
+# Where ebb's CPU goes under small messages, the kernel's part included, as flame.svg. Needs perf.
+flame:
+	$(GO) run ./integration/bench -flame flame.svg
 
 # What takes long, with the race detector: names that move under load, three of them every 100 ms with 500 connections a
 # second and 100 long sessions; a real authoritative server with dynamic updates; 64 MiB each way 20 times over a bad network.

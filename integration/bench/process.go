@@ -45,8 +45,8 @@ func (p *process) stop() {
 // clockTick is the unit of times in /proc/PID/stat: USER_HZ, 100 on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// cpu is what the process and its children have used, user and system.
-func (p *process) cpu() (time.Duration, error) {
+// family is the process and its children.
+func (p *process) family() []int {
 	pids := []int{p.cmd.Process.Pid}
 	children, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[0]))
 	for _, file := range children {
@@ -57,8 +57,13 @@ func (p *process) cpu() (time.Duration, error) {
 			}
 		}
 	}
+	return pids
+}
+
+// cpu is what the process and its children have used, user and system.
+func (p *process) cpu() (time.Duration, error) {
 	var sum time.Duration
-	for _, pid := range pids {
+	for _, pid := range p.family() {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return 0, err

@@ -25,8 +25,8 @@ func (p proxy) isOneOf(list string) bool {
 
 // contenders lists the columns. Each proxy is in the setting that suits it: no logs, splice where it can, and both one
 // thread and two, for either may win on two cores.
-func contenders(ebb, dir string) []proxy {
-	haproxy := func(threads int) func(context.Context, string, string, string) (*process, error) {
+func contenders(ebb, newer, dir string) []proxy {
+	haproxy := func(program string, threads int) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, _, listen, target string) (*process, error) {
 			conf := fmt.Sprintf(`global
   nbthread %d
@@ -42,7 +42,7 @@ listen l
   bind %s
   server s %s
 `, threads, listen, target)
-			return withConfig(ctx, dir, "haproxy", conf, "-db", "-f")
+			return withConfig(ctx, dir, program, conf, "-db", "-f")
 		}
 	}
 	nginx := func(workers int) func(context.Context, string, string, string) (*process, error) {
@@ -52,7 +52,7 @@ daemon off;
 worker_processes %d;
 pid %s/nginx.pid;
 error_log /dev/null;
-events { worker_connections 4000; }
+events { worker_connections 8000; }
 stream {
   server {
     listen %s%s reuseport;
@@ -64,7 +64,7 @@ stream {
 			if _, err := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); err == nil {
 				conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + conf[len("load_module modules/ngx_stream_module.so;\n"):]
 			}
-			return withConfig(ctx, dir, "nginx", conf, "-p", dir, "-c")
+			return withConfig(ctx, dir, sbin("nginx"), conf, "-p", dir, "-c")
 		}
 	}
 	ours := func(engine, loops string) func(context.Context, string, string, string) (*process, error) {
@@ -73,26 +73,35 @@ stream {
 				"--admin", "off", "--access-log", "off", "--log-level", "error")
 		}
 	}
-	return []proxy{
+	list := []proxy{
 		{name: "direct", udp: true},
-		{name: "haproxy, 1 thread", start: haproxy(1)},
-		{name: "haproxy, 2 threads", start: haproxy(2)},
+		{name: "haproxy, 1 thread", start: haproxy(sbin("haproxy"), 1)},
+		{name: "haproxy, 2 threads", start: haproxy(sbin("haproxy"), 2)},
 		{name: "nginx, 1 worker", udp: true, start: nginx(1)},
 		{name: "nginx, 2 workers", udp: true, start: nginx(2)},
+		{name: "io.Copy in Go", start: copying},
 		{name: "ebb, uring, 1 loop", ours: true, udp: true, start: ours("uring", "1")},
 		{name: "ebb, uring, 2 loops", ours: true, start: ours("uring", "2")},
 		{name: "ebb, epoll, 1 loop", ours: true, udp: true, start: ours("epoll", "1")},
 		{name: "ebb, epoll, 2 loops", ours: true, start: ours("epoll", "2")},
 		{name: "ebb, portable", ours: true, udp: true, start: ours("portable", "auto")},
 	}
+	if newer != "" {
+		list = slices.Insert(list, 3,
+			proxy{name: newHAProxy + ", 1 thread", start: haproxy(newer, 1)}, proxy{name: newHAProxy + ", 2 threads", start: haproxy(newer, 2)})
+	}
+	return list
 }
 
-func withConfig(ctx context.Context, dir, name, conf string, args ...string) (*process, error) {
-	file := filepath.Join(dir, name+".conf")
+// newHAProxy names the columns of a haproxy that is not the system's.
+const newHAProxy = "newer haproxy"
+
+func withConfig(ctx context.Context, dir, program, conf string, args ...string) (*process, error) {
+	file := filepath.Join(dir, filepath.Base(program)+".conf")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
-	return start(ctx, []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin"}, sbin(name), append(args, file)...)
+	return start(ctx, []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin"}, program, append(args, file)...)
 }
 
 // sbin finds a server where Debian puts it, which is not on everyone's path.
@@ -121,8 +130,8 @@ func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, on
 func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Duration) (sample, error) {
 	target := l.target(t)
 	if p.start == nil {
-		rate, _, err := l.run(ctx, t, target, length)
-		return sample{Rate: rate}, err
+		got, err := l.run(ctx, t, target, length)
+		return sample{Rate: got.rate, P99: micros(got.p99)}, err
 	}
 	listen := "127.0.0.1:" + freePort()
 	proc, err := p.start(ctx, l.network, listen, target)
@@ -141,10 +150,10 @@ func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Durat
 	if err != nil {
 		return sample{}, err
 	}
-	rate, units, err := l.run(ctx, t, listen, length)
+	got, err := l.run(ctx, t, listen, length)
 	if err != nil {
 		return sample{}, err
 	}
 	after, err := proc.cpu()
-	return sample{Rate: rate, CPU: (after - before).Seconds() / units * l.cpuUnit}, err
+	return sample{Rate: got.rate, CPU: (after - before).Seconds() / got.units * l.cpuUnit, P99: micros(got.p99)}, err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,8 @@ import (
 // sample is one run of one load through one proxy.
 type sample struct {
 	Rate float64 `json:"rate"`
-	CPU  float64 `json:"cpu"` // the proxy's seconds for load.cpuUnit units
+	CPU  float64 `json:"cpu"`           // the proxy's seconds for load.cpuUnit units
+	P99  float64 `json:"p99,omitempty"` // µs of one unit; 0 is not measured
 }
 
 // report collects samples and says what they amount to.
@@ -29,6 +31,7 @@ type report struct {
 	Seconds float64           `json:"seconds"`
 	Version map[string]string `json:"versions"`
 	Rows    []row             `json:"rows"`
+	Idle    map[string]idle   `json:"idle,omitempty"`
 
 	proxies []proxy
 }
@@ -41,14 +44,19 @@ type row struct {
 	Samples  map[string][]sample `json:"samples"`
 }
 
-func newReport(rounds int, length time.Duration, proxies []proxy) *report {
+func newReport(rounds int, length time.Duration, proxies []proxy, newer map[string]string) *report {
 	r := &report{
 		Kernel: output("uname", "-sr"), Cores: runtime.NumCPU(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: rounds,
-		Seconds: length.Seconds(), proxies: proxies,
+		Seconds: length.Seconds(), proxies: proxies, Idle: make(map[string]idle),
 		Version: map[string]string{
 			"haproxy": output(sbin("haproxy"), "-v"), "nginx": output(sbin("nginx"), "-v"), "redis": output("redis-server", "--version"),
 			"go": runtime.Version(),
 		},
+	}
+	for name, file := range newer {
+		if file != "" {
+			r.Version[name] = output(file, "-v")
+		}
 	}
 	for _, l := range loads {
 		r.Rows = append(r.Rows, row{l.name, l.unit, l.cpuLabel, make(map[string][]sample)})
@@ -82,6 +90,9 @@ func summarise(samples []sample, of func(sample) float64) figures {
 
 func rate(s sample) float64 { return s.Rate }
 func cpu(s sample) float64  { return s.CPU }
+func p99(s sample) float64  { return s.P99 }
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 // best gives the highest median rate and the lowest median CPU of the other proxies.
 func (r *report) best(w row) (topRate, leastCPU float64) {
@@ -100,7 +111,10 @@ func (r *report) best(w row) (topRate, leastCPU float64) {
 
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores, %s; %d rounds of %.3gs; medians, spread is (most-least)/median\n", r.Kernel, r.Cores, r.Date, r.Rounds, r.Seconds)
-	for _, name := range []string{"haproxy", "nginx", "redis", "go"} {
+	for _, name := range []string{"haproxy", newHAProxy, "nginx", "redis", "go"} {
+		if r.Version[name] == "" {
+			continue
+		}
 		fmt.Fprintf(w, "%s: %s\n", name, r.Version[name])
 	}
 	for _, row := range r.Rows {
@@ -110,7 +124,12 @@ func (r *report) print(w io.Writer) {
 		topRate, leastCPU := r.best(row)
 		fmt.Fprintf(w, "\n%s\n", row.Load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintf(t, "\t%s\tspread\tof best\t%s\tspread\tof best\t\n", row.Unit, row.CPULabel)
+		timed := slices.ContainsFunc(slices.Collect(maps.Values(row.Samples)), func(s []sample) bool { return s[0].P99 > 0 })
+		fmt.Fprintf(t, "\t%s\tspread\tof best\t%s\tspread\tof best\t", row.Unit, row.CPULabel)
+		if timed {
+			fmt.Fprint(t, "p99 µs\tspread\t")
+		}
+		fmt.Fprintln(t)
 		for _, p := range r.proxies {
 			samples := row.Samples[p.name]
 			if len(samples) == 0 {
@@ -119,13 +138,34 @@ func (r *report) print(w io.Writer) {
 			f := summarise(samples, rate)
 			fmt.Fprintf(t, "%s\t%.4g\t%.0f %%\t%.2f\t", p.name, f.median, 100*(f.most-f.least)/f.median, f.median/topRate)
 			if c := summarise(samples, cpu); p.start != nil {
-				fmt.Fprintf(t, "%.3g\t%.0f %%\t%.2f\t\n", c.median, 100*(c.most-c.least)/c.median, c.median/leastCPU)
+				fmt.Fprintf(t, "%.3g\t%.0f %%\t%.2f\t", c.median, 100*(c.most-c.least)/c.median, c.median/leastCPU)
 			} else {
-				fmt.Fprint(t, "-\t\t\t\n")
+				fmt.Fprint(t, "-\t\t\t")
 			}
+			if timed {
+				l := summarise(samples, p99)
+				fmt.Fprintf(t, "%.0f\t%.0f %%\t", l.median, 100*(l.most-l.least)/l.median)
+			}
+			fmt.Fprintln(t)
 		}
 		_ = t.Flush()
 	}
+	r.printIdle(w)
+}
+
+func (r *report) printIdle(w io.Writer) {
+	if len(r.Idle) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nidle sessions, after one exchange of 512 bytes each\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\tsessions\tKiB of memory for each\tdescriptors for each\t\n")
+	for _, p := range r.proxies {
+		if i, ok := r.Idle[p.name]; ok {
+			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f\t\n", p.name, i.Sessions, i.KiB, i.Descriptors)
+		}
+	}
+	_ = t.Flush()
 }
 
 // write leaves bench.json, bench.txt and bench.svg in a folder.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,9 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	if t.udpSink, err = t.listenUDP(false); err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(redisLoad, only) {
+	if !slices.ContainsFunc(loads, func(l load) bool {
+		return strings.HasPrefix(l.name, only) && l.target(&targets{redis: "redis"}) == "redis"
+	}) {
 		return t, nil
 	}
 	port := freePort()

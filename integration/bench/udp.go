@@ -18,7 +18,8 @@ import (
 const udpPatience = 50 * time.Millisecond
 
 // udpRoundTrips keeps one question in each of 16 flows. What is lost is asked again after a while.
-func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (rate, units float64, err error) {
+func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (result, error) {
+	var units float64
 	took, err := workers(1, length, func(until time.Time) error {
 		polls := make([]unix.PollFd, 16)
 		for i := range polls {
@@ -54,7 +55,7 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 		}
 		return nil
 	})
-	return units / took.Seconds(), units, err
+	return result{rate: units / took.Seconds(), units: units}, err
 }
 
 // oneWayWindow is how many datagrams of udpOneWay are under way at a time. 1200 bytes take 2304 of a socket's buffer, which has
@@ -63,7 +64,7 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 const oneWayWindow = 64
 
 // udpOneWay sends in 4 flows what arrival makes room for. What arrives counts.
-func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duration) (rate, units float64, err error) {
+func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duration) (result, error) {
 	const flows = 4
 	start := t.arrived.Load()
 	took, err := workers(1, length, func(until time.Time) error {
@@ -99,8 +100,8 @@ func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duratio
 		}
 		return nil
 	})
-	units = float64(t.arrived.Load() - start)
-	return units / took.Seconds(), units, err
+	units := float64(t.arrived.Load() - start)
+	return result{rate: units / took.Seconds(), units: units}, err
 }
 
 // dialUDP gives a blocking socket, which the runtime's poller does not watch.
