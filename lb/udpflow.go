@@ -2,6 +2,7 @@ package lb
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/flow"
@@ -35,6 +36,7 @@ func (l *listener) flowOptions() flow.Options {
 	c := l.conf()
 	o := flow.Options{
 		IdleTimeout: c.UDPIdleTimeout, Responses: c.Responses, Requests: c.Requests, PerSource: c.MaxFlowsPerSource,
+		QUIC: flow.QUIC{IDLength: c.QUICIDLength, ServerLength: c.QUICServerLength},
 		Dial: l.pool.dial.Load(),
 	}
 	switch c.Mode {
@@ -46,14 +48,31 @@ func (l *listener) flowOptions() flow.Options {
 	return o
 }
 
-// Next avoids the peer that has just refused this client, if there is another.
+// Next takes the peer that a QUIC connection id names, if it may be had, and avoids the one that has just refused this client, if
+// there is another.
 func (s *udpFlow) Next() (netip.AddrPort, end.Word) {
+	if s.Named.IsValid() && s.Named != s.Avoid && s.failures == 0 && s.takeOnly(s.Named) {
+		return s.Named, end.None
+	}
 	addr, w := s.trip.Next()
 	if w == end.NoPeer && s.Avoid.IsValid() && s.failures == 0 {
 		s.tried = nil
 		return s.trip.Next()
 	}
 	return addr, w
+}
+
+// takeOnly begins an attempt with one peer; false means that it may not be had.
+func (s *udpFlow) takeOnly(addr netip.AddrPort) bool {
+	t := s.listener.pool.table
+	s.started = time.Now()
+	var err error
+	s.lease, err = t.Acquire(pool.Request{Slot: s.slot, Now: t.Since(s.started), Exclude: []netip.AddrPort{addr}, Only: true})
+	if err != nil {
+		return false
+	}
+	s.take()
+	return true
 }
 
 func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }

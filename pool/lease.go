@@ -12,6 +12,7 @@ type Request struct {
 	Now     time.Duration    // Since what the caller's clock just said; zero: the clock is read here if it must be
 	Key     Key              // what hash goes by
 	Exclude []netip.AddrPort // peers that the session has tried already
+	Only    bool             // the session belongs to a peer, whatever the policy says: Exclude lists those that it may have
 }
 
 // asking is a request on its way through a pick.

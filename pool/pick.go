@@ -46,7 +46,7 @@ const (
 func (e *epoch) rank(c *candidate, r *asking) Standing { return min(e.standing(c, r), rankNever) }
 
 func (e *epoch) excluded(c *candidate, r *asking) bool {
-	return len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr)
+	return len(r.Exclude) > 0 && slices.Contains(r.Exclude, c.peer.addr) != r.Only
 }
 
 // plain says that every candidate is good, so that none needs to be asked.
@@ -81,6 +81,9 @@ func (c *candidate) takeFreely(r *asking) {
 func (e *epoch) pick(r *asking) *candidate {
 	if len(e.candidates) == 0 {
 		return nil
+	}
+	if r.Only { // no turn, holder or draw of the others moves on
+		return e.scan(r, 0)
 	}
 	switch e.policy {
 	case RoundRobin:

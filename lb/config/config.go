@@ -74,6 +74,8 @@ type Listener struct {
 	Responses         int    // to one request; 0 is no limit
 	Requests          int    // that a flow takes; 0 is no limit
 	MaxFlowsPerSource int    // 0 is no limit
+	QUICIDLength      int    `key:"quic_id_length"`     // of connection ids that lead to their server; 0 is off
+	QUICServerLength  int    `key:"quic_server_length"` // of those, behind the first byte: what names the server; 0 is none
 
 	Socket ClientSocket
 }

@@ -42,6 +42,8 @@ func defaults() Config {
 			Responses:         1,
 			Requests:          0,
 			MaxFlowsPerSource: 0,
+			QUICIDLength:      0,
+			QUICServerLength:  0,
 
 			Socket: ClientSocket{Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8}},
 		}},

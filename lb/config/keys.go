@@ -74,6 +74,8 @@ var listenerKeys = []key[Listener]{
 	{name: "responses", read: func(l *Listener, v value) { v.int(&l.Responses, 1, maxDatagrams, "off") }},
 	{name: "requests", read: func(l *Listener, v value) { v.int(&l.Requests, 1, maxDatagrams, "off") }},
 	{name: "max_flows_per_source", read: func(l *Listener, v value) { v.int(&l.MaxFlowsPerSource, 1, maxConns, "off") }},
+	{name: "quic_id_length", read: func(l *Listener, v value) { v.int(&l.QUICIDLength, 1, 20, "off") }},
+	{name: "quic_server_length", read: func(l *Listener, v value) { v.int(&l.QUICServerLength, 1, 19, "off") }},
 	{name: "proxy_in", read: func(l *Listener, v value) { l.ProxyIn = readAccess(v) }},
 	{name: "preread_timeout", read: func(l *Listener, v value) { v.duration(&l.PrereadTimeout, time.Millisecond, "") }},
 	{name: "socket", read: func(l *Listener, v value) { readSocket(v, clientSocketKeys, &l.Socket, &l.Socket.Socket) }},

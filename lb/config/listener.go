@@ -60,7 +60,7 @@ func checkProxyIn(v value, l Listener) {
 
 // checkMode refuses keys for UDP that the listener has no use for, unless they say what holds anyway.
 func checkMode(v value, l Listener) {
-	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source") {
+	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source", "quic_id_length", "quic_server_length") {
 		return
 	}
 	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
@@ -72,6 +72,12 @@ func checkMode(v value, l Listener) {
 		v.written("max_flows_per_source").fail("found on a listener without UDP, expected a udp:// address")
 	case l.Mode != "reqresp" && l.Responses != usual.Responses:
 		v.written("responses").fail("found with mode %q, which has no use for it, expected with mode \"reqresp\"", l.Mode)
+	case !udp && l.QUICIDLength != usual.QUICIDLength:
+		v.written("quic_id_length").fail("found on a listener without UDP, expected a udp:// address")
+	case l.Mode != "session" && l.QUICIDLength != usual.QUICIDLength:
+		v.written("quic_id_length").fail("found with mode %q, expected with mode \"session\": QUIC is no requests and responses", l.Mode)
+	case l.QUICServerLength >= max(l.QUICIDLength, 1):
+		v.written("quic_server_length").fail("found %d with quic_id_length %d, expected less: the first byte of an id is not the server's", l.QUICServerLength, l.QUICIDLength)
 	case l.Mode == "session" && l.Requests != usual.Requests:
 		v.written("requests").fail("found with mode %q, which has no use for it, expected with mode \"reqresp\" or \"oneway\"", l.Mode)
 	}

@@ -18,6 +18,7 @@
 //	F4  A flow whose peer went away or refused ends, and the client's next datagram opens another.
 //	F5  A client gets at most as many datagrams as the mode grants for what it has sent; the rest is dropped.
 //	F6  A flow that has been answered makes no room for others, unless it has been quiet for half its idle timeout.
+//	F7  With QUIC a datagram goes to the peer that knows its connection id, as far as a flow has carried that id before.
 //
 // It does not choose peers, count flows, log, or read configuration.
 package flow
@@ -98,6 +99,7 @@ type Options struct {
 	IdleTimeout time.Duration // the flow ends when nothing moved for this long; above zero
 	Responses   int           // ReqResp: datagrams that the client gets for each of its own; 0 is no bound
 	Requests    int           // ReqResp, OneWay: datagrams of the client that the flow takes, the next one opens another; 0 is no bound
+	QUIC        QUIC          // with Session only
 	Dial        *sock.Options // of the peer's socket; nil is sock.Default
 	PerSource   int           // flows that one client address may have at a time; 0 is no bound
 }
@@ -109,6 +111,7 @@ func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) 
 type Flow struct {
 	Client, Local netip.AddrPort
 	Avoid         netip.AddrPort // a peer that has just refused this client; the zero value is none
+	Named         netip.AddrPort // the peer that a QUIC connection id names; the zero value is none
 	In            atomic.Int64   // payload bytes sent to the peer
 	Out           atomic.Int64   // payload bytes sent to the client
 
@@ -130,7 +133,8 @@ type Flow struct {
 	server *net.UDPConn // of the portable carrier
 	looped looped       // what the loop notes of it
 
-	all, source place // guarded by table.mu
+	all, source place    // guarded by table.mu, like ids
+	ids         []quicID // that it carries
 }
 
 // complete is set in Flow.requests when every request has had its responses: who asks after that needs another flow.
@@ -160,7 +164,7 @@ func (f *Flow) isAnswered() bool {
 
 // answer counts a datagram for the client, or drops it, and tells whether it is the last one. That is settled before the client can
 // have it, so that what it sends next opens another flow.
-func (f *Flow) answer() (pass, last bool) {
+func (f *Flow) answer(b []byte) (pass, last bool) {
 	switch {
 	case f.Mode == OneWay:
 		f.table.owner.Dropped("one_way")
@@ -168,6 +172,9 @@ func (f *Flow) answer() (pass, last bool) {
 	case !f.grants():
 		f.table.owner.Dropped("surplus")
 		return false, false
+	}
+	if f.QUIC.IDLength > 0 && isLong(b) {
+		f.table.learn(f, b)
 	}
 	f.touch()
 	f.replied.Store(true)

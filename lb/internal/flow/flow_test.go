@@ -76,6 +76,7 @@ type rig struct {
 	stalled         [2]sync.Mutex // by direction: held, whoever has received something waits
 	options         Options
 	own             netip.AddrPort // a listener of ours
+	gone            netip.AddrPort // a peer that cannot be had; set before it is asked for
 	most            atomic.Int64   // flows at a time; 0 is no bound
 
 	mu      sync.Mutex
@@ -139,6 +140,9 @@ func (d *director) Next() (netip.AddrPort, end.Word) {
 	defer d.mu.Unlock()
 	if len(d.peers) == 0 {
 		return netip.AddrPort{}, end.NoPeer
+	}
+	if d.flow.Named.IsValid() && d.flow.Named != d.gone {
+		return d.flow.Named, end.None
 	}
 	p := d.peers[0]
 	if len(d.peers) > 1 {

@@ -267,7 +267,7 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 		l.table.owner.Dropped("too_big")
 		return
 	}
-	pass, last := f.answer()
+	pass, last := f.answer(d.Payload)
 	if !pass {
 		return
 	}

@@ -123,7 +123,7 @@ func (f *Flow) receive() end.Word {
 // reply passes one datagram to the client and tells whether it was the last one.
 func (f *Flow) reply(b []byte) (last bool) {
 	t := f.table
-	pass, last := f.answer()
+	pass, last := f.answer(b)
 	if !pass {
 		return false
 	}

@@ -36,6 +36,7 @@ type Table struct {
 	all      crowd
 	sources  map[netip.Addr]*crowd // of flows that have a bound
 	refusals map[key]netip.AddrPort
+	routes   routes
 }
 
 // carrier moves the datagrams of a table. Where nothing else is said, its methods are for the goroutine that reads the
@@ -64,6 +65,7 @@ func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error)
 	t := &Table{
 		conn: conn, owner: owner,
 		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort),
+		routes: newRoutes(),
 	}
 	if engine == "portable" {
 		t.carrier = &portable{table: t}
@@ -83,7 +85,7 @@ func (t *Table) Run() { t.carrier.run() }
 // send passes one datagram to its flow, opening one if need be.
 func (t *Table) send(b []byte, k key) {
 	for range maxTries {
-		f := t.fit(k)
+		f := t.fit(b, k)
 		if f == nil {
 			return
 		}
@@ -121,8 +123,11 @@ func unsent(err error) string {
 }
 
 // fit gives the flow for a datagram; nil means that it is dropped, and counted.
-func (t *Table) fit(k key) *Flow {
+func (t *Table) fit(b []byte, k key) *Flow {
 	f := t.find(k)
+	if f != nil && f.QUIC.IDLength > 0 {
+		f = t.led(f, b, k)
+	}
 	if f != nil {
 		w := f.director.Unfit()
 		if w == end.None {
@@ -130,7 +135,7 @@ func (t *Table) fit(k key) *Flow {
 		}
 		t.carrier.cut(f, w)
 	}
-	return t.start(k)
+	return t.start(b, k)
 }
 
 func (t *Table) find(k key) *Flow {
@@ -144,13 +149,14 @@ func (t *Table) find(k key) *Flow {
 	return f
 }
 
-// start makes a flow; nil means that the datagram is dropped, and counted.
-func (t *Table) start(k key) *Flow {
+// start makes a flow for a datagram; nil means that it is dropped, and counted.
+func (t *Table) start(b []byte, k key) *Flow {
 	f := t.spare
 	if t.spare = nil; f == nil {
 		f = &Flow{table: t, gone: make(chan struct{})}
 	}
 	f.Client, f.Local, f.Avoid, f.Options, f.born = k.client, k.local, t.refused(k), t.owner.Options(), time.Now()
+	f.Named = t.named(b, f.QUIC)
 	if reason := t.admit(f); reason != "" {
 		t.spare = f // a flood of them costs no memory
 		t.owner.Dropped(reason)
@@ -172,15 +178,20 @@ func (t *Table) start(k key) *Flow {
 	f.director.Connected()
 	f.control = t.conn.ReplyControl(k.local)
 	f.touch()
-	t.enter(k, f)
+	t.enter(b, k, f)
 	t.carrier.begin(f)
 	return f
 }
 
-func (t *Table) enter(k key, f *Flow) {
+func (t *Table) enter(b []byte, k key, f *Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.flows[k] = f
+	if t.flows[k] == nil {
+		t.flows[k] = f
+	} else {
+		t.routes.strays[stray{k, f.peer}] = f
+	}
+	t.routes.adopt(f, b)
 	f.all = t.all.enter(f)
 	if f.PerSource > 0 {
 		c := t.sources[k.client.Addr()]
@@ -211,6 +222,7 @@ func (t *Table) forget(f *Flow) {
 	if k := (key{f.Client, f.Local}); t.flows[k] == f {
 		delete(t.flows, k)
 	}
+	t.routes.forget(f)
 	f.all.leave()
 	f.source.leave()
 	if c := f.source.crowd; c != nil && c.size() == 0 {

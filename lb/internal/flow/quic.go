@@ -1,0 +1,151 @@
+package flow
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Bounds of what is remembered of connection ids.
+const (
+	maxFlowIDs = 8    // of one flow; the oldest goes first
+	maxServers = 4096 // parts of ids that name a server
+)
+
+// QUIC says how connection ids lead datagrams to the peer that knows them, so that a client whose address changes keeps its
+// server. The zero value is not at all.
+type QUIC struct {
+	IDLength     int // of the ids that servers choose, 1 to 20; 0 is off
+	ServerLength int // how many bytes of an id, behind its first one, name the server; 0 is none
+}
+
+// routes is what a table knows of connection ids. It is guarded by the table's mu.
+type routes struct {
+	ids     map[quicID]*route
+	servers map[quicID]netip.AddrPort
+	strays  map[stray]*Flow
+}
+
+// route leads one connection id to a peer, as long as flows carry it.
+type route struct {
+	peer  netip.AddrPort
+	flows int
+}
+
+// stray is a flow of a client that has another flow to another peer, by which it is found: behind one address there are two
+// connections.
+type stray struct {
+	key
+	peer netip.AddrPort
+}
+
+func newRoutes() routes {
+	return routes{ids: make(map[quicID]*route), servers: make(map[quicID]netip.AddrPort), strays: make(map[stray]*Flow)}
+}
+
+// led gives the flow that a datagram belongs to, where f is what its addresses say; nil: it opens one.
+func (t *Table) led(f *Flow, b []byte, k key) *Flow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id, ok := askedID(b, f.QUIC.IDLength); ok && slices.Contains(f.ids, newQUICID(id)) {
+		return f // whatever others make of the id
+	}
+	peer := t.routes.peerFor(b, f.QUIC)
+	if !peer.IsValid() || peer == f.peer {
+		return f
+	}
+	f = t.routes.strays[stray{k, peer}]
+	if f != nil {
+		f.all.used(f)
+		f.source.used(f)
+	}
+	return f
+}
+
+// peerFor gives the peer that a datagram's id leads to; the zero value is none. The server's part counts only in short headers:
+// the ids of a client's first packets are its own choice (RFC 9000, 7.2).
+func (r *routes) peerFor(b []byte, q QUIC) netip.AddrPort {
+	id, ok := askedID(b, q.IDLength)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	if route := r.ids[newQUICID(id)]; route != nil {
+		return route.peer
+	}
+	if q.ServerLength == 0 || isLong(b) {
+		return netip.AddrPort{}
+	}
+	return r.servers[newQUICID(id[1:1+q.ServerLength])]
+}
+
+// named is the peer that the first datagram of a flow asks for.
+func (t *Table) named(b []byte, q QUIC) netip.AddrPort {
+	if q.IDLength == 0 {
+		return netip.AddrPort{}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.routes.peerFor(b, q)
+}
+
+// learn notes the id that a peer's datagram tells.
+func (t *Table) learn(f *Flow, b []byte) {
+	id, ok := givenID(b, f.QUIC.IDLength)
+	if !ok {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.routes.carry(f, newQUICID(id))
+	if n := f.QUIC.ServerLength; n > 0 {
+		if len(t.routes.servers) >= maxServers {
+			clear(t.routes.servers) // who serves is learned again with the next connection
+		}
+		t.routes.servers[newQUICID(id[1:1+n])] = f.peer
+	}
+}
+
+// adopt lets a new flow carry the id that has opened it. If the peer that the id led to could not be had, the id leads to the
+// flow's from now on, and its server's part to nobody.
+func (r *routes) adopt(f *Flow, b []byte) {
+	id, ok := askedID(b, f.QUIC.IDLength)
+	if !ok || !f.Named.IsValid() {
+		return
+	}
+	r.carry(f, newQUICID(id))
+	if n := f.QUIC.ServerLength; n > 0 && f.peer != f.Named && r.servers[newQUICID(id[1:1+n])] == f.Named {
+		delete(r.servers, newQUICID(id[1:1+n]))
+	}
+}
+
+func (r *routes) carry(f *Flow, id quicID) {
+	if slices.Contains(f.ids, id) {
+		return
+	}
+	if len(f.ids) == maxFlowIDs {
+		r.drop(f.ids[0])
+		f.ids = slices.Delete(f.ids, 0, 1)
+	}
+	f.ids = append(f.ids, id)
+	if r.ids[id] == nil {
+		r.ids[id] = new(route)
+	}
+	r.ids[id].peer = f.peer
+	r.ids[id].flows++
+}
+
+func (r *routes) drop(id quicID) {
+	if r.ids[id].flows--; r.ids[id].flows == 0 {
+		delete(r.ids, id)
+	}
+}
+
+// forget takes the ids of a flow out that has ended.
+func (r *routes) forget(f *Flow) {
+	for _, id := range f.ids {
+		r.drop(id)
+	}
+	f.ids = nil
+	if s := (stray{key{f.Client, f.Local}, f.peer}); r.strays[s] == f {
+		delete(r.strays, s)
+	}
+}
