@@ -13,7 +13,7 @@ import (
 var eventMessages = []string{
 	"ready", "not ready", "reload", "reload failed", "no longer listening", "pool gone", "stopping", "listening",
 	"epoch", "epoch freed", "peers to offer", "no peer left", "another tier serves",
-	"peer up", "peer down", "peer unwanted", "peer role", "several primaries", "no rival primary", "peer gone", "peer ejected", "sessions closed", "sessions killed",
+	"peer up", "peer down", "peer unwanted", "peer role", "peer weight", "several primaries", "no rival primary", "peer gone", "peer ejected", "sessions closed", "sessions killed",
 	"pool held", "pool released", "switch begun", "switch done", "switch given up",
 	"dns failing", "dns well again", "dns answer empty", "dns answer filtered", "dns answer too large", "dns server",
 }

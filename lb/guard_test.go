@@ -67,6 +67,8 @@ func TestJudge(t *testing.T) {
 	lags.Lagging, lags.Last.Lag, lags.Last.LagKnown = true, 12*time.Second, true
 	unsure := up(check.Replica)
 	unsure.Lagging, unsure.Last.Detail = true, "no grant"
+	half := up(check.RoleUnknown)
+	half.Percent = 50
 	leaves := up(check.RoleUnknown)
 	leaves.Draining, leaves.Last.Detail = true, "backup"
 	down := check.State{Known: true, Last: check.Result{Reason: "refused", Detail: "by the peer"}}
@@ -78,18 +80,19 @@ func TestJudge(t *testing.T) {
 		state      check.State
 		verdict    verdict
 	}{
-		{"not asked", "any", 0, check.State{}, verdict{pool.HealthUnknown, "", "unasked", ""}},
-		{"not asked for its role", "primary", 0, check.State{}, verdict{pool.HealthUnfit, "", "unasked", "its check has not answered yet"}},
-		{"not asked for its lag", "any", time.Second, check.State{}, verdict{pool.HealthUnfit, "", "unasked", "its check has not answered yet"}},
-		{"down", "primary", 0, down, verdict{pool.HealthDown, "dead", "refused", "by the peer"}},
-		{"up", "any", 0, up(check.Replica), verdict{pool.HealthUp, "", "ok", ""}},
-		{"right", "replica", 0, up(check.Replica), verdict{pool.HealthUp, "", "ok", ""}},
-		{"wrong", "primary", 0, up(check.Replica), verdict{pool.HealthUnfit, "role_lost", "role", "it is a replica, expected a primary"}},
-		{"wrong the other way", "replica", 0, up(check.Primary), verdict{pool.HealthUnfit, "role_lost", "role", "it is a primary, expected a replica"}},
-		{"secretive", "primary", 0, secretive, verdict{pool.HealthUnfit, "degraded", "role", "its role is not known, expected a primary: the sentinels do not agree"}},
-		{"late", "replica", 10 * time.Second, lags, verdict{pool.HealthUnfit, "degraded", "lag", "it is 12s behind, expected at most 10s"}},
-		{"unsure", "any", 10 * time.Second, unsure, verdict{pool.HealthUnfit, "degraded", "lag", "it does not say how far it is behind: no grant"}},
-		{"leaving", "any", 0, leaves, verdict{pool.HealthUnfit, "degraded", "drain", "backup"}},
+		{"not asked", "any", 0, check.State{}, verdict{pool.HealthUnknown, "", "unasked", "", 0}},
+		{"not asked for its role", "primary", 0, check.State{}, verdict{pool.HealthUnfit, "", "unasked", "its check has not answered yet", 0}},
+		{"not asked for its lag", "any", time.Second, check.State{}, verdict{pool.HealthUnfit, "", "unasked", "its check has not answered yet", 0}},
+		{"down", "primary", 0, down, verdict{pool.HealthDown, "dead", "refused", "by the peer", 0}},
+		{"up", "any", 0, up(check.Replica), verdict{pool.HealthUp, "", "ok", "", 0}},
+		{"right", "replica", 0, up(check.Replica), verdict{pool.HealthUp, "", "ok", "", 0}},
+		{"half", "any", 0, half, verdict{pool.HealthUp, "", "ok", "", 50}},
+		{"wrong", "primary", 0, up(check.Replica), verdict{pool.HealthUnfit, "role_lost", "role", "it is a replica, expected a primary", 0}},
+		{"wrong the other way", "replica", 0, up(check.Primary), verdict{pool.HealthUnfit, "role_lost", "role", "it is a primary, expected a replica", 0}},
+		{"secretive", "primary", 0, secretive, verdict{pool.HealthUnfit, "degraded", "role", "its role is not known, expected a primary: the sentinels do not agree", 0}},
+		{"late", "replica", 10 * time.Second, lags, verdict{pool.HealthUnfit, "degraded", "lag", "it is 12s behind, expected at most 10s", 0}},
+		{"unsure", "any", 10 * time.Second, unsure, verdict{pool.HealthUnfit, "degraded", "lag", "it does not say how far it is behind: no grant", 0}},
+		{"leaving", "any", 0, leaves, verdict{pool.HealthUnfit, "degraded", "drain", "backup", 0}},
 	} {
 		c := &config.Check{Want: tc.want, MaxLag: tc.lag}
 		if got := judge(c, tc.state); got != tc.verdict {

@@ -129,7 +129,7 @@ func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
 	if st.Standing == pool.StandingUnfit.String() {
 		st.Why = c.verdict.detail
 	}
-	st.Role, st.Reason, st.Detail = c.state.Role.String(), c.verdict.reason, c.verdict.detail
+	st.Role, st.Reason, st.Detail, st.Percent = c.state.Role.String(), c.verdict.reason, c.verdict.detail, c.verdict.percent
 	if c.state.Role == check.Primary {
 		st.Timeline = c.state.Timeline
 	}

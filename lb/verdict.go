@@ -25,6 +25,8 @@ type verdict struct {
 	cause  string // dead, roleLost or degraded; "" if it is none: it gets new sessions, or is no member, or the check has not spoken
 	reason string // one word: that of the check, or unasked, unlisted, role, rival, stale, lag, drain
 	detail string // for people
+
+	percent int // of its weight, that an agent asks for; 0 is all
 }
 
 // differs tells that b is news to who knows a. Details come and go.
@@ -102,7 +104,7 @@ func judge(c *config.Check, s check.State) verdict {
 	case s.Draining:
 		v.reason, v.detail = "drain", s.Last.Detail
 	default:
-		v = verdict{health: pool.HealthUp, reason: s.Last.Reason, detail: s.Last.Detail}
+		v = verdict{health: pool.HealthUp, reason: s.Last.Reason, detail: s.Last.Detail, percent: s.Percent}
 	}
 	return v
 }
@@ -133,8 +135,10 @@ func (p *livePool) judgeLocked(addr netip.AddrPort) (lost bool) {
 		}
 		if c.verdict.differs(v) {
 			news = append(news, ruling{addr, c.verdict, v})
-			c.since = time.Now()
-			findings = append(findings, pool.Finding{Addr: addr, Health: v.health})
+			if c.verdict.health != v.health || c.verdict.percent == v.percent { // more or less of its weight is no other state
+				c.since = time.Now()
+			}
+			findings = append(findings, pool.Finding{Addr: addr, Health: v.health, Percent: v.percent})
 		}
 		c.verdict = v
 	}
@@ -168,7 +172,12 @@ func (p *livePool) tellVerdict(n ruling, s check.State) {
 	attrs = append(attrs, "latency", s.Last.Latency)
 	switch {
 	case n.now.reason == "unlisted": // the epoch has said so
+	case n.now.health == pool.HealthUp && n.before.health == pool.HealthUp && n.now.percent != n.before.percent:
+		p.log.Info("peer weight", append(attrs, "percent", percentOf(n.now))...)
 	case n.now.health == pool.HealthUp:
+		if n.now.percent != 0 {
+			attrs = append(attrs, "percent", n.now.percent)
+		}
 		p.log.Info("peer up", attrs...)
 	case n.now.health == pool.HealthDown:
 		p.log.Info("peer down", attrs...)
@@ -177,4 +186,12 @@ func (p *livePool) tellVerdict(n ruling, s check.State) {
 	default: // it is what a standby has always been
 		p.log.Info("peer unwanted", attrs...)
 	}
+}
+
+// percentOf is what a peer that is up gets of its weight.
+func percentOf(v verdict) int {
+	if v.percent == 0 {
+		return 100
+	}
+	return v.percent
 }

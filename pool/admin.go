@@ -101,6 +101,7 @@ func (t *Table) obey(p *Peer, a Admin, changed bool) {
 	p.admin.Store(uint32(a))
 	if a == AdminMaint {
 		p.health.Store(uint32(t.opts.Fresh()))
+		p.percent = 0
 	}
 	t.republish(p, CauseAdmin)
 }

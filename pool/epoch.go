@@ -19,7 +19,7 @@ type epoch struct {
 
 	tier       int         // the tier that serves
 	candidates []candidate // the members of that tier that may be picked, in canonical order; none: no tier serves
-	parts      int64       // into which each weight is divided: warmSteps while one of them starts slowly, else 1
+	parts      int64       // into which each weight is divided
 	policy     Policy      // Tuning, and those that follow
 	bounded    float64     // of hash
 	limits
@@ -100,29 +100,36 @@ func (t *Table) newEpoch(members []Member, cause Cause) *epoch {
 	return e
 }
 
-// gather lists the members of the tier that serves and that nothing bars. While one of them gets its weight in steps, all
-// weights are in such parts, unless that would make one larger than policies can count with.
+// gather lists the members of the tier that serves and that nothing bars. While one of them gets its weight in steps, or
+// another percentage of it than 100, all weights are in such parts, unless that would make one larger than policies can
+// count with.
 func (e *epoch) gather(steps []int64) {
 	t := e.table
 	serves := func(i int) bool { return steps[i] > 0 && e.members[i].Tier == e.tier }
 	var largest int64
-	warming := false
+	parts := int64(1)
 	for i, m := range e.members {
 		if serves(i) {
-			largest = max(largest, int64(t.weight(m)))
-			warming = warming || steps[i] < warmSteps
+			percent := e.peers[i].share()
+			largest = max(largest, int64(t.weight(m))*percent)
+			switch {
+			case percent != whole:
+				parts = whole
+			case steps[i] < warmSteps:
+				parts = max(parts, warmSteps)
+			}
 		}
 	}
 	e.parts = 1
-	if warming && largest*warmSteps <= MaxWeight {
-		e.parts = warmSteps
+	if largest*parts <= MaxWeight*whole {
+		e.parts = parts
 	}
 	for i, m := range e.members {
 		if !serves(i) {
 			continue
 		}
 		p := e.peers[i]
-		weight := max(int64(t.weight(m))*steps[i]*e.parts/warmSteps, 1)
+		weight := min(max(int64(t.weight(m))*p.share()*steps[i]*e.parts/(warmSteps*whole), 1), MaxWeight)
 		proven := t.proven(p)
 		e.heaviest = max(e.heaviest, weight)
 		e.unproven = e.unproven || !proven

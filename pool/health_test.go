@@ -37,9 +37,9 @@ func TestFreshPeersWait(t *testing.T) {
 // One peer loses its place to another in one epoch, whichever is named first, and may keep what it has.
 func TestFindingsAreOneEpoch(t *testing.T) {
 	for _, list := range [][]Finding{
-		{{addr(0), HealthUnfit}, {addr(1), HealthUp}},
-		{{addr(1), HealthUp}, {addr(0), HealthUnfit}},
-		{{addr(2), HealthUnfit}, {addr(9), HealthUp}, {addr(1), HealthUp}, {addr(0), HealthUnfit}}, // 2 is held by an old epoch only, 9 unknown
+		{{Addr: addr(0), Health: HealthUnfit}, {Addr: addr(1), Health: HealthUp}},
+		{{Addr: addr(1), Health: HealthUp}, {Addr: addr(0), Health: HealthUnfit}},
+		{{Addr: addr(2), Health: HealthUnfit}, {Addr: addr(9), Health: HealthUp}, {Addr: addr(1), Health: HealthUp}, {Addr: addr(0), Health: HealthUnfit}}, // 2 is held by an old epoch only, 9 unknown
 	} {
 		w := table(t, Options{Slots: 1, Fresh: func() Health { return HealthUnfit }, Tuning: Tuning{Policy: RoundRobin}})
 		w.apply(t, members(3))

@@ -45,7 +45,8 @@ type Peer struct {
 	listings int    // epochs that list it and are not freed; guarded by Table.mu; the last of 128 bytes, a pair of cache lines
 	warmup
 	gate
-	_ [88]byte // up to the next pair
+	percent int      // of its weight, that its check grants; 0 is all; guarded by Table.mu
+	_       [80]byte // up to the next pair
 }
 
 func newPeer(addr netip.AddrPort, slots int, h Health) *Peer {
@@ -73,6 +74,17 @@ func (p *Peer) Total() uint64 {
 		n += p.tallies[i].started.Load()
 	}
 	return uint64(n)
+}
+
+// whole is all of a weight, in percent; a multiple of warmSteps.
+const whole = 100
+
+// share is what the peer gets of its weight, in percent. The caller holds Table.mu.
+func (p *Peer) share() int64 {
+	if p.percent == 0 {
+		return whole
+	}
+	return int64(p.percent)
 }
 
 // Health returns the last word of the check.

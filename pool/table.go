@@ -151,12 +151,15 @@ func (t *Table) publish(e *epoch) {
 
 // Finding is what the check of an address says.
 type Finding struct {
-	Addr   netip.AddrPort
-	Health Health
+	Addr    netip.AddrPort
+	Health  Health
+	Percent int // of its weight, that it gets; 0 is all
 }
 
 // SetHealth tells what the check of an address says. It reports whether that changed anything.
-func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool { return t.SetHealths(Finding{addr, h}) }
+func (t *Table) SetHealth(addr netip.AddrPort, h Health) bool {
+	return t.SetHealths(Finding{Addr: addr, Health: h})
+}
 
 // SetHealths tells what checks say, and reports whether that changed anything. One epoch follows if the newest one lists an
 // address that changed: nobody can pick between two findings. An "up" also ends the peer's ejection. Of a peer under
@@ -173,10 +176,11 @@ func (t *Table) SetHealths(list ...Finding) (changed bool) {
 		if f.Health == HealthUp {
 			p.pardon()
 		}
-		if p.Health() == f.Health {
+		if p.Health() == f.Health && p.percent == f.Percent {
 			continue
 		}
 		p.health.Store(uint32(f.Health))
+		p.percent = f.Percent
 		changed = true
 		if listed == nil || t.Lists(p) {
 			listed = p

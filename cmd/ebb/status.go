@@ -171,12 +171,16 @@ func peerWhy(p admin.Peer) string {
 	return strings.TrimSuffix(p.Reason+": "+p.Detail, ": ")
 }
 
-// peerWeight is the weight, and who said it if that is neither the config nor DNS.
+// peerWeight is the weight, how much of it an agent asks for, and who said it if that is neither the config nor DNS.
 func peerWeight(p admin.Peer) string {
-	if p.AdminWeight != nil {
-		return fmt.Sprintf("%d (admin)", p.Weight)
+	text := strconv.Itoa(p.Weight)
+	if p.Percent != 0 {
+		text += fmt.Sprintf(" × %d %%", p.Percent)
 	}
-	return strconv.Itoa(p.Weight)
+	if p.AdminWeight != nil {
+		text += " (admin)"
+	}
+	return text
 }
 
 // errorWriter keeps the first error, so that it is looked at once, at the end.

@@ -65,6 +65,7 @@ type Peer struct {
 	Since        *time.Time `json:"since,omitempty"`        // the role or the reason changed
 	Admin        string     `json:"admin"`                  // what an operator says: ready, drain, maint
 	AdminWeight  *int       `json:"admin_weight,omitempty"` // that weight is, if an operator has set it
+	Percent      int        `json:"percent,omitempty"`      // of its weight, that its agent asks for
 	Active       int64      `json:"active"`
 	Total        uint64     `json:"total"`
 	Latency      *float64   `json:"latency,omitempty"` // seconds that its last probe took, if it has a check

@@ -37,8 +37,8 @@ func newAgent(o Options) (probeFunc, error) {
 	}, nil
 }
 
-// parseAgent reads words with spaces, tabs or commas between them; a # begins a remark. Of percentages 0 means "drain"; the
-// others, and "maxconn:N", tune HAProxy's own weights and limits, and are heard without effect.
+// parseAgent reads words with spaces, tabs or commas between them; a # begins a remark. A percentage is of the weight that
+// the target has otherwise, 0 means "drain"; "maxconn:N" tunes HAProxy's own limits, and is heard without effect.
 func parseAgent(line string) Result {
 	line, _, _ = strings.Cut(strings.TrimRight(line, "\r\n"), "\r")
 	words, remark, _ := strings.Cut(line, "#")
@@ -50,13 +50,13 @@ func parseAgent(line string) Result {
 		number, err := strconv.ParseUint(percent, 10, 16)
 		switch {
 		case isPercent && err == nil:
-			r.Draining = r.Draining || number == 0
+			r.Draining, r.Percent = r.Draining || number == 0, int(number)
 		case word == "up", word == "ready", strings.HasPrefix(word, "maxconn:"):
 		case word == "drain":
 			r.Draining = true
 		case word == "down", word == "fail", word == "failed", word == "stopped", word == "maint":
 			r.Alive = false
-			remark = word + " " + remark
+			remark = word + " " + strings.TrimSpace(remark)
 		default:
 			return failed(&failure{Garbled, fmt.Errorf("no word of an agent: %s", quote(word))})
 		}
@@ -68,6 +68,7 @@ func parseAgent(line string) Result {
 		return Result{Reason: SaysDown, Detail: oneLine("the agent says " + strings.TrimSpace(remark))}
 	}
 	if r.Draining {
+		r.Percent = 0
 		r.Reason, r.Detail = Leaving, oneLine(strings.TrimSpace("the agent asks for no new sessions "+strings.TrimSpace(remark)))
 	}
 	return r

@@ -11,8 +11,10 @@ func TestAgentLines(t *testing.T) {
 	for line, want := range map[string]Result{
 		"up\n":                            {Alive: true, Reason: OK},
 		"ready up\r\n":                    {Alive: true, Reason: OK},
-		"75%\n":                           {Alive: true, Reason: OK},
-		"up,150%\tmaxconn:30\n":           {Alive: true, Reason: OK},
+		"75%\n":                           {Alive: true, Reason: OK, Percent: 75},
+		"up,150%\tmaxconn:30\n":           {Alive: true, Reason: OK, Percent: 150},
+		"50% drain\n":                     {Alive: true, Draining: true, Reason: Leaving},
+		"50% down\n":                      {Reason: SaysDown, Detail: "down"},
 		"drain\n":                         {Alive: true, Draining: true, Reason: Leaving, Detail: "no new sessions"},
 		"up 0% # deploy\n":                {Alive: true, Draining: true, Reason: Leaving, Detail: "no new sessions deploy"},
 		"down # disk full\n":              {Reason: SaysDown, Detail: "the agent says down"},
@@ -38,7 +40,7 @@ func TestAgentLines(t *testing.T) {
 
 func TestAgentProbe(t *testing.T) {
 	whole, end := script(t, "up 50%\n")
-	if r := probeOnce(t, Options{Kind: "agent"}, whole); !r.Alive || r.Draining {
+	if r := probeOnce(t, Options{Kind: "agent"}, whole); !r.Alive || r.Draining || r.Percent != 50 {
 		t.Errorf("%+v", r)
 	}
 	if err := end(); err != nil {

@@ -19,7 +19,7 @@
 //	    connection counts as Fall failures if RefusedIsDown.
 //	C2  A result that says nothing about the peer (this host ran out of descriptors or source ports) changes no state.
 //	C3  A watch is told each change once, in order, and the present state if it joins late; never with a lock held. A change
-//	    is one of Known, Up, Role, Timeline, Full, Draining, Lagging or Blind.
+//	    is one of Known, Up, Role, Timeline, Full, Draining, Percent, Lagging or Blind.
 //	C4  Two probes of one target and options never overlap, and their starts are at least FastInterval apart (less 10 %),
 //	    or as far as the timeout makes them.
 //	C5  A probe ends politely: it leaves no reset behind where it can be avoided.
@@ -42,6 +42,7 @@ type Result struct {
 	Alive    bool
 	Full     bool          // alive, but it takes no session more at present
 	Draining bool          // alive, but it asks for no new sessions
+	Percent  int           // of its weight, that it asks for; 0: not told, which is all
 	Role     Role          // RoleUnknown: not told
 	Lag      time.Duration // of a replica behind its primary
 	LagKnown bool
@@ -62,7 +63,7 @@ type State struct {
 	Lagging  bool      // a replica further behind than the watch allows, or that cannot say how far
 	Full     bool      // as in Result, of the last result while Up
 	Draining bool
-	Percent  int  // 100 unless told otherwise
+	Percent  int
 	Blind    bool // the last result was Local: all else is as it was before
 	Last     Result
 	Streak   int // results in a row that contradict Up, always too few to change it

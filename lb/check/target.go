@@ -26,7 +26,7 @@ func (t *target) observe(r Result) {
 	}
 	switch {
 	case !s.Up:
-		s.Role, s.Timeline, s.Full, s.Draining = RoleUnknown, 0, false, false
+		s.Role, s.Timeline, s.Full, s.Draining, s.Percent = RoleUnknown, 0, false, false, 0
 	case r.Alive:
 		t.learn(r)
 	}
@@ -35,7 +35,7 @@ func (t *target) observe(r Result) {
 // learn takes in what a target that is up says of itself. A full one may be too full to tell its role: it keeps that.
 func (t *target) learn(r Result) {
 	s := &t.state
-	s.Full, s.Draining = r.Full, r.Draining
+	s.Full, s.Draining, s.Percent = r.Full, r.Draining, r.Percent
 	if r.Role == RoleUnknown {
 		return
 	}

@@ -43,12 +43,13 @@ type news struct {
 	known, up, lagging, full, draining, blind bool
 	role                                      Role
 	timeline                                  uint64
+	percent                                   int
 }
 
 func newsOf(s State) news {
 	return news{
 		known: s.Known, up: s.Up, lagging: s.Lagging, full: s.Full, draining: s.Draining, blind: s.Blind,
-		role: s.Role, timeline: s.Timeline,
+		role: s.Role, timeline: s.Timeline, percent: s.Percent,
 	}
 }
 

@@ -198,7 +198,7 @@ function peerTable(pool) {
     ['peer', '', (p) => p.addr],
     ['state', '', (p, cell) => { badge(cell, p.state, stateKind[p.state] ?? ''); cell.title = [p.why, p.detail].filter(Boolean).join(' – ') }],
     ['health', '', (p, cell) => badge(cell, p.health, { up: 'good', down: 'bad' }[p.health] ?? '')], ['role', '', (p) => p.role || '–'],
-    ['tier', 'number less', (p) => p.tier], ['weight', 'number', (p) => p.weight + (p.admin_weight === undefined ? '' : ' (admin)')],
+    ['tier', 'number less', (p) => p.tier], ['weight', 'number', (p) => p.weight + (p.percent ? ` × ${p.percent} %` : '') + (p.admin_weight === undefined ? '' : ' (admin)')],
     ['active', 'number', (p) => p.active], ['total', 'number less', (p) => p.total],
     ['check', '', (p, cell) => spark(cell, latency.get(pool + '|' + p.addr) ?? [])], ['from', 'wide less', (p) => p.sources.join(', ')], ['', '', actions],
   ])
