@@ -29,6 +29,7 @@ type Datagrams struct {
 	hungry  []uint32 // places whose receive is to be armed
 	armed   int      // receives, those of dropped sockets included
 	sends   []sending
+	urgent  bool // some are on Peer sockets, and the kernel has not taken them yet
 	out     []Datagram
 }
 
@@ -152,9 +153,9 @@ func (d *Datagrams) Take(fd int, kind Kind, tag uint32) {
 // place is where a socket stands: that of Listening with tag 0 first.
 func place(kind Kind, tag uint32) uint32 { return tag*2 + uint32(kind) }
 
-// Drop receives no more from a socket, and sends what is to be sent.
+// Drop receives no more from a socket, and sends what is to be sent on it.
 func (d *Datagrams) Drop(kind Kind, tag uint32) {
-	if len(d.sends) > 0 {
+	if d.urgent {
 		d.settle()
 	}
 	at := place(kind, tag)
@@ -187,6 +188,7 @@ func (d *Datagrams) entryAndArena() (*sqe, *arena) {
 // until then.
 func (d *Datagrams) Send(fd int, payload []byte, tag uint32) bool {
 	e, _ := d.sending(fd, payload, sending{Peer, tag, payload})
+	d.urgent = d.urgent || e != nil
 	return e != nil
 }
 
@@ -237,6 +239,7 @@ func (d *Datagrams) settle() {
 	for !d.ring.submitted() {
 		usable(d.ring.enter(0, 0))
 	}
+	d.urgent = false
 }
 
 // Turn sends what is to be sent, waits for datagrams, at most for timeout (forever if negative), and returns them. What the last

@@ -204,6 +204,25 @@ func TestDroppedSocketsAreNotHeard(t *testing.T) {
 	}
 }
 
+// What is to be sent on a socket that is dropped has been sent when it is closed.
+func TestDropSendsBefore(t *testing.T) {
+	d := newDatagrams(t)
+	peer, addr := hears(t)
+	fd, err := sock.Datagram(addr, sock.Default, netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Take(fd, Peer, 1)
+	d.Turn(0)
+	d.Send(fd, []byte("last"), 0)
+	d.Drop(Peer, 1)
+	closeFD(fd)
+	b := make([]byte, 8)
+	if n, err := unix.Read(peer, b); err != nil || string(b[:n]) != "last" {
+		t.Errorf("%q: %v", b[:max(n, 0)], err)
+	}
+}
+
 // The port of a socket that was armed is free after Rest.
 func TestRestLetsGoOfSockets(t *testing.T) {
 	for range 20 {
