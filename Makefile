@@ -33,8 +33,8 @@ tidy:
 	$(GO) mod verify
 
 cross:
-	GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
-	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/ebb
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
 
 FUZZTIME ?= 10s
 fuzz:

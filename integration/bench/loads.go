@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -197,7 +196,7 @@ func redisGet(n int) func(context.Context, *targets, string, time.Duration) (res
 func redisRun(ctx context.Context, addr string, clients, requests int) (rate float64, err error) {
 	host, port, _ := net.SplitHostPort(addr)
 	cmd := exec.CommandContext(ctx, "redis-benchmark", "-h", host, "-p", port, "-t", "get", "-c", strconv.Itoa(clients), "-n", strconv.Itoa(requests), "--csv")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = withParent()
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("redis-benchmark: %w", err)

@@ -23,7 +23,7 @@ func start(ctx context.Context, env []string, name string, args ...string) (*pro
 	p := &process{cmd: exec.CommandContext(ctx, name, args...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = withParent()
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}

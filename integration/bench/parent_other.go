@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+// withParent has no counterpart of Linux's Pdeathsig: a program that was started outlives a crash of this one.
+func withParent() *syscall.SysProcAttr { return nil }
