@@ -87,8 +87,13 @@ var importRules = []importRule{
 		why:      "the wiring joins packages; each of them keeps its library to itself",
 	},
 	{
+		packages: "cmd/ebb/internal/migrate", may: []string{"lb/config"},
+		never: []string{"lb", "pool", "dnswatch", "lb/admin", "lb/check", "lb/internal/..."},
+		why:   "it turns text into text",
+	},
+	{
 		packages: "cmd/ebb", may: []string{
-			"lb", "lb/admin", "lb/config", "lb/doctor", "lb/logtarget", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
+			"cmd/ebb/internal/migrate", "lb", "lb/admin", "lb/config", "lb/doctor", "lb/logtarget", "github.com/spf13/cobra/...", "github.com/spf13/pflag", "golang.org/x/term",
 			"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon", "charm.land/bubbletea/v2", "dnswatch/dnstest",
 		},
 		directly: []string{"pool", "dnswatch"},
@@ -256,6 +261,8 @@ func TestImportRulesBite(t *testing.T) {
 		{from: "lb", to: "github.com/miekg/dns", want: "lb imports github.com/miekg/dns"},
 		{from: "lb", to: "github.com/spf13/cobra", via: "lb/admin", want: "lb depends on github.com/spf13/cobra"},
 		{from: "lb", to: "dnswatch/dnstest", want: "lb imports dnswatch/dnstest"},
+		{from: "cmd/ebb/internal/migrate", to: "lb/config"},
+		{from: "cmd/ebb/internal/migrate", to: "lb", want: "cmd/ebb/internal/migrate imports lb"},
 		{from: "cmd/ebb", to: "pool", via: "lb"},
 		{from: "cmd/ebb", to: "pool", want: "cmd/ebb imports pool"},
 		{from: "cmd/ebb", to: "dnswatch", want: "cmd/ebb imports dnswatch"},

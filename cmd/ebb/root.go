@@ -123,6 +123,7 @@ and again; when a name moves, new sessions go to the new addresses and those tha
 	root.AddCommand(
 		newRunCommand(),
 		newCheckCommand(),
+		newImportCommand(),
 		newReloadCommand(),
 		newStatusCommand(),
 		newTopCommand(),
