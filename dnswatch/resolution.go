@@ -22,6 +22,9 @@ const (
 	literalHolds = 24 * time.Hour
 )
 
+// ServerLiteral stands for a server where the name is an address.
+const ServerLiteral = "literal"
+
 // resolution is one attempt to answer one name. Watchers and Explain run the same one.
 type resolution struct {
 	*resolver
@@ -41,7 +44,7 @@ func (x *resolution) answer(ctx context.Context, name string, typ Type) Answer {
 	a := Answer{Name: strings.TrimSuffix(name, "."), Type: typ, Resolver: x.conf.Name}
 	if typ != TypeSRV {
 		if addr, ok := literal(name); ok {
-			return x.local(a, literalHolds, "literal", []netip.Addr{addr})
+			return x.local(a, literalHolds, ServerLiteral, []netip.Addr{addr})
 		}
 	}
 	if isLocalhost(name) {

@@ -74,7 +74,7 @@ type Answer struct {
 	Hints      []Record      // addresses of SRV targets that came along: Target, Addr and TTL; good until the target's own answer
 	TTL        time.Duration // smallest of the chain, as the server said; for nodata and nxdomain how long that holds
 	Chain      []string      // the names that CNAMEs led to
-	Server     string        // who answered
+	Server     string        // who answered, or ServerLiteral
 	Rcode      int
 	Local      bool   // from a literal, the hosts file or localhost: nobody was asked
 	Err        error  // why it failed; only with KindFailure

@@ -14,12 +14,26 @@ import (
 // Conns lists the sessions that a filter lets pass, the oldest first and at most f.Limit, and says how many there are.
 func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
 	found := s.find(f)
-	slices.SortFunc(found, func(a, b settled) int { return cmp.Compare(a.walk().id, b.walk().id) })
+	order := make([]ranked, len(found))
+	for i, c := range found {
+		order[i] = ranked{c.walk().id, i}
+	}
+	slices.SortFunc(order, func(a, b ranked) int { return cmp.Compare(a.id, b.id) })
 	matched = len(found)
 	if f.Limit > 0 {
-		found = found[:min(f.Limit, matched)]
+		order = order[:min(f.Limit, matched)]
 	}
-	return describe(found), matched
+	oldest := make([]settled, len(order))
+	for i, r := range order {
+		oldest[i] = found[r.at]
+	}
+	return describe(oldest), matched
+}
+
+// ranked is where a session is in a list: to sort these is cheaper than to move what is said of sessions.
+type ranked struct {
+	id uint64
+	at int
 }
 
 // describe says what sessions are and do, in their order.

@@ -34,6 +34,9 @@ func (s *Server) sample(emit admin.Emit) {
 		emit(admin.Reloads, float64(n), result)
 	}
 	for _, n := range s.watcher.Status() {
+		if n.Server == dnswatch.ServerLiteral { // an address, which nobody is asked for
+			continue
+		}
 		stale := 0.0
 		if n.Stale {
 			stale = 1

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 		get("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, s) }),
 		get("/readyz/{pool}", func(w http.ResponseWriter, r *http.Request) { poolReady(w, r, s) }),
 		get("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
-			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError,
+			MaxRequestsInFlight: scrapes, ErrorHandling: promhttp.ContinueOnError, DisableCompression: true, // which would cost an eighth of a scrape
 		}).ServeHTTP),
 		get("/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, s.Status()) }),
 		get("/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) { document(w, http.StatusOK, description) }),
@@ -235,12 +236,21 @@ func text(w http.ResponseWriter, code int, lines ...string) {
 	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n")) // the client may be gone
 }
 
+// readable is how long a document is, in bytes, that is written for people to read. To indent a longer one costs as much as to
+// make it.
+const readable = 64 << 10
+
 func document(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	_ = e.Encode(v) // the client may be gone
+	var b bytes.Buffer
+	_ = json.NewEncoder(&b).Encode(v) // into memory
+	if b.Len() < readable {
+		var indented bytes.Buffer
+		_ = json.Indent(&indented, b.Bytes(), "", "  ") // which is JSON
+		b = indented
+	}
+	_, _ = w.Write(b.Bytes()) // the client may be gone
 }
 
 // RefreshRequest is the body of /v1/dns/refresh. Without a name all are meant.

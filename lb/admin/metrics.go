@@ -1,7 +1,7 @@
 package admin
 
 import (
-	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,12 +13,14 @@ type Metric struct {
 	kind   prometheus.ValueType
 	max    bool      // of several values for the same labels the largest counts, not their sum
 	bounds []float64 // of the buckets of a histogram
+	labels []string
+	order  []int // of the labels, by their names
 }
 
 var sampled []*Metric
 
 func define(kind prometheus.ValueType, name, help string, labels ...string) *Metric {
-	m := &Metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: kind}
+	m := &Metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: kind, labels: labels, order: byName(labels)}
 	sampled = append(sampled, m)
 	return m
 }
@@ -87,6 +89,7 @@ type Emit func(m *Metric, value float64, labels ...string)
 // Metrics are what a balancer exports: samples taken at each scrape, and histograms that are fed as things happen.
 type Metrics struct {
 	sample    func(Emit)
+	last      atomic.Int64 // how many series the last scrape had
 	connect   *prometheus.HistogramVec
 	firstByte *prometheus.HistogramVec
 }
@@ -127,51 +130,6 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 	m.connect.Describe(ch)
 	m.firstByte.Describe(ch)
-}
-
-// Collect implements prometheus.Collector.
-func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	type series struct {
-		metric *Metric
-		labels []string
-		value  float64
-	}
-	all := make(map[*Metric]map[string]*series, len(sampled))
-	m.sample(func(metric *Metric, value float64, labels ...string) {
-		byLabels := all[metric]
-		if byLabels == nil {
-			byLabels = make(map[string]*series)
-			all[metric] = byLabels
-		}
-		key := strings.Join(labels, "\x00")
-		switch s := byLabels[key]; {
-		case s == nil:
-			byLabels[key] = &series{metric, labels, value}
-		case metric.max:
-			s.value = max(s.value, value)
-		default:
-			s.value += value
-		}
-	})
-	for metric, byLabels := range all {
-		if metric.bounds != nil {
-			h := histograms{metric: metric, of: make(map[string]*histogramSeries)}
-			for _, s := range byLabels {
-				h.add(s.value, s.labels)
-			}
-			h.collect(ch)
-			continue
-		}
-		for _, s := range byLabels {
-			c, err := prometheus.NewConstMetric(s.metric.desc, s.metric.kind, s.value, s.labels...)
-			if err != nil {
-				c = prometheus.NewInvalidMetric(s.metric.desc, err)
-			}
-			ch <- c
-		}
-	}
-	m.connect.Collect(ch)
-	m.firstByte.Collect(ch)
 }
 
 // NewRegistry makes a registry of the metrics and those of the Go runtime and the process.
