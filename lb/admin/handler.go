@@ -255,7 +255,7 @@ func document(w http.ResponseWriter, code int, v any) {
 
 // RefreshRequest is the body of /v1/dns/refresh. Without a name all are meant.
 type RefreshRequest struct {
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 }
 
 // RefreshReply says how many questions a refresh makes, by name and type.

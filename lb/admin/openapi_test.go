@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
+	"flag"
 	"maps"
 	"os"
 	"regexp"
@@ -62,6 +64,27 @@ func TestOpenAPIHasTheRoutes(t *testing.T) {
 	}
 	if !strings.Contains(string(text), "/v1/openapi.json") {
 		t.Error("docs/admin.md does not name it")
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/openapi.json anew")
+
+// The description that is checked in is the one that is served.
+func TestOpenAPIIsCheckedIn(t *testing.T) {
+	const path = "../../docs/openapi.json"
+	s := start(t, Settings{Listen: "127.0.0.1:0"}, example())
+	_, _, body := ask(t, s, "GET", "/v1/openapi.json")
+	var want bytes.Buffer
+	if err := json.Indent(&want, []byte(body), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("docs/openapi.json is not what is served (%v): go test ./lb/admin -run OpenAPI -update", err)
 	}
 }
 

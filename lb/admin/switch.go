@@ -13,8 +13,8 @@ import (
 
 // SwitchRequest is the body of a planned switch-over.
 type SwitchRequest struct {
-	To      string `json:"to"`      // ADDRESS:PORT of the peer that is to become the primary
-	Timeout string `json:"timeout"` // a duration with its unit; 30s without it
+	To      string `json:"to"`                // ADDRESS:PORT of the peer that is to become the primary
+	Timeout string `json:"timeout,omitempty"` // a duration with its unit; 30s without it
 }
 
 // SwitchStep is a line of the answer to it. The last one has the step done or failed.
