@@ -130,8 +130,8 @@ func (l *listener) refuses(client netip.Addr) refusal {
 }
 
 func (l *listener) depart(place gate.Place) {
+	l.limit.give(place) // first: where no session is active, no place is taken
 	l.active.Add(-1)
-	l.limit.give(place)
 }
 
 // nextSlot is the slot of a session that no loop carries.
