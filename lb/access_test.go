@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/preface"
 )
 
 // dialFrom is a client with an address of its own.
@@ -211,4 +212,43 @@ func TestSourcesHoldForUDP(t *testing.T) {
 	if err := ask(r.dialUDPFrom("127.0.0.3")); err != nil {
 		t.Error(err)
 	}
+}
+
+// One session of each source, and a source is who the PROXY header names.
+func TestLI2OneSessionOfEachSource(t *testing.T) {
+	r := newRig(t)
+	b := serveBackend(t, "127.0.0.2", 0)
+	r.pool().Backends = []config.Backend{named("127.0.0.2", b.addr.Port())}
+	r.listener().SourceMaxConns, r.listener().SourcePrefixIPv4, r.listener().SourcePrefixIPv6 = 1, 32, 64
+	r.listener().ProxyIn, r.listener().PrereadTimeout = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, patience
+	r.serve()
+	via := func(client string) *net.TCPConn { // all of them connect from one address
+		t.Helper()
+		c := r.dial()
+		if _, err := c.Write(preface.Format(1, netip.MustParseAddrPort(client), netip.MustParseAddrPort("198.51.100.2:5432"))); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := via("192.0.2.1:1000")
+	greeting(t, first)
+	if _, err := via("192.0.2.1:1001").Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the second of a source: %v, want a reset", err)
+	}
+	other := via("192.0.2.2:1000")
+	greeting(t, other)
+	if ends := r.awaitEnds(1); ends[0] != "limit" {
+		t.Errorf("ends: %v", ends)
+	}
+	if n := r.rejections(); n["source_max_conns"] != 1 || len(n) != 1 {
+		t.Errorf("rejected: %v", n)
+	}
+	first.Close()
+	r.awaitEnds(2)
+	eventually(t, "room", func() bool { return r.held() == 1 })
+	next := via("192.0.2.1:1002")
+	greeting(t, next)
+	other.Close()
+	next.Close()
+	r.closed()
 }

@@ -75,7 +75,7 @@ func TestSourcesAreCountedByPrefix(t *testing.T) {
 	}
 }
 
-func TestSourcesRate(t *testing.T) {
+func TestLI3SourcesRate(t *testing.T) {
 	l := &SourceLimits{Rate: 10, IPv4: 32, IPv6: 64}
 	s := newSources(*l)
 	a := addr("192.0.2.1")
