@@ -83,13 +83,12 @@ func (e *epoch) hashed(r *asking) *candidate {
 
 // winner is hashed's choice where every candidate is good and all weigh the same.
 func (e *epoch) winner(key Key) *candidate {
-	best, number := 0, uint64(0)
+	const index = rendezvousLimit - 1
+	var best uint64
 	for i, seed := range e.seeds {
-		if n := mix(uint64(key) ^ seed); n > number {
-			best, number = i, n
-		}
+		best = max(best, mix(uint64(key)^seed)&^index|uint64(i)) // without a branch, which would be guessed wrong
 	}
-	return &e.candidates[best] // where all weigh the same, the sequence is theirs
+	return &e.candidates[best&index] // where all weigh the same, the sequence is theirs
 }
 
 // cheaper compares a/wa with b/wb.
