@@ -5,9 +5,6 @@ import "math"
 // bound notes how many leases for each unit of weight hash may give to a candidate: the mean, with this lease, times
 // Tuning.Bounded. What other slots have is as old as leastconn's (minPatience); the slot's own leases count at once.
 func (e *epoch) bound(r *asking) {
-	if e.bounded == 0 {
-		return
-	}
 	own := &e.refs[r.Slot]
 	held := int64(own.held()) // with the reference of this request
 	if r.dry {

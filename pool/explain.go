@@ -69,7 +69,9 @@ type seen struct {
 func (e *epoch) seen(r *Request) map[*Peer]seen {
 	all := make(map[*Peer]seen, len(e.candidates))
 	a := e.dryly(r)
-	e.bound(a)
+	if e.bounded != 0 {
+		e.bound(a)
+	}
 	spent := e.spent()
 	var weights int64
 	for i := range e.candidates {

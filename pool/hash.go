@@ -36,7 +36,9 @@ func mix(x uint64) uint64 {
 // leaves loses only what was his, and who is passed over for now loses that only for now. Candidates of equal weight are
 // compared by their numbers, and only the best of each weight by logarithms. Among many candidates a table says who wins.
 func (e *epoch) hashed(r *asking) *candidate {
-	e.bound(r)
+	if e.bounded != 0 {
+		e.bound(r)
+	}
 	if e.places != nil {
 		if c := e.lookedUp(r); c != nil {
 			return c

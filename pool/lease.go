@@ -114,8 +114,8 @@ func (l *Lease) Release(o Outcome) {
 		panic("pool: lease released twice")
 	}
 	e, p, slot := l.epoch, l.peer, l.slot&^settled
-	if l.slot == slot {
-		e.connected(p)
+	if e.counted {
+		e.uncount(p, l.slot == slot)
 	}
 	l.epoch, l.peer = nil, nil
 	opts := &e.table.opts
@@ -133,9 +133,6 @@ func (l *Lease) Release(o Outcome) {
 	case OutcomeNeutral:
 	}
 	p.tallies[e.tally(slot)].give()
-	if e.most != 0 {
-		e.table.all.give()
-	}
 	e.leave(slot)
 }
 

@@ -11,12 +11,14 @@ type limits struct {
 	most    int32    // MaxTotal; 0 is none
 	apart   [][]refs // of the epochs that are not freed yet and have no MaxTotal
 	limited bool     // MaxConns, or a gate: a candidate may be at a limit
+	counted bool     // a release has more to count off than its tally
 }
 
 // limit says how an epoch that is made now counts. The caller holds t.mu.
 func (e *epoch) limit(t *Table) {
 	e.shared, e.most = t.tuning.MaxConns != 0, int32(t.tuning.MaxTotal)
 	e.limited = e.shared || e.gated()
+	e.counted = e.most != 0 || e.maxConnecting != 0
 	before := t.retired
 	if now := t.current.Load(); now != nil {
 		before = append(before[:len(before):len(before)], now)
@@ -73,6 +75,16 @@ func atLeastOne(limit int64) int32 {
 
 // spent says whether the table is at its limit.
 func (e *epoch) spent() bool { return e.table.all.full(e.limitOfAll()) }
+
+// uncount takes a lease off what is counted beside its tally.
+func (e *epoch) uncount(p *Peer, connects bool) {
+	if connects {
+		e.connected(p)
+	}
+	if e.most != 0 {
+		e.table.all.give()
+	}
+}
 
 // pickOfAll is pick where all leases together have a limit. It is spent if that leaves none.
 func (e *epoch) pickOfAll(r *asking) (c *candidate, spent bool) {
