@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -19,6 +20,8 @@ var portsGiven sync.Map
 // kernel takes the source ports of clients, so that none of them takes it before it is used.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
+	syscall.ForkLock.RLock() // a process that is being started would hold what is open here for a moment longer
+	defer syscall.ForkLock.RUnlock()
 	for range 1000 {
 		port := 10000 + rand.IntN(22000)
 		if _, taken := portsGiven.LoadOrStore(port, true); taken { // perhaps not used yet

@@ -89,7 +89,7 @@ func flagDefaults() map[string]string {
 	}
 	p, b, l := c.Pools[0], c.Pools[0].Backends[0], c.Listeners[0]
 	return map[string]string{
-		"balance": p.Balance + ", all UDP hash", "proxy-out": p.ProxyOut, "connect-timeout": brief(p.ConnectTimeout),
+		"balance": p.Balance, "proxy-out": p.ProxyOut, "connect-timeout": brief(p.ConnectTimeout),
 		"resolver": strings.Join(c.Resolvers[0].Servers, " "), "min-refresh": brief(b.MinRefresh), "max-refresh": brief(b.MaxRefresh),
 		"max-conns": number(l.MaxConns, "off"), "idle-timeout": idleDefault(l), "engine": c.Relay.Engine, "loops": number(c.Relay.Loops, "auto"),
 		"admin": c.Admin.Listen, "log-level": c.Log.Level, "log-format": c.Log.Format, "access-log": c.Log.Access,
