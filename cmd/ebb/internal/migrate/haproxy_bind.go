@@ -3,6 +3,7 @@ package migrate
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // bind is one address of a frontend.
@@ -10,6 +11,12 @@ type bind struct {
 	at      place
 	address string // as ebb writes it: tcp://...
 	proxied bool   // accept-proxy
+	options []entry
+}
+
+// like tells that one listener can serve both.
+func (b bind) like(o bind) bool {
+	return b.proxied == o.proxied && slices.EqualFunc(b.options, o.options, func(x, y entry) bool { return x.key == y.key && x.value == y.value })
 }
 
 // bindWords are the parameters of bind that change nothing for ebb; the number says how many words follow.
@@ -22,12 +29,8 @@ var bindWords = map[string]int{
 var bindRefused = map[string]string{
 	"ssl":                  "ebb does not end TLS: with mode tcp and without ssl it passes TLS on to servers that speak it; else keep a proxy for TLS behind ebb",
 	"crt":                  "ebb does not end TLS",
-	"transparent":          "ebb has no socket options of this kind",
-	"interface":            "ebb listens on addresses: write one of that interface",
-	"v6only":               "with [::] ebb listens on all addresses of both families: write those of IPv6",
 	"accept-netscaler-cip": "ebb knows the PROXY protocol: accept-proxy",
 	"mss":                  "ebb has no socket options of this kind",
-	"tcp-ut":               "ebb has no socket options of this kind; idle_timeout ends dead sessions",
 	"tfo":                  "ebb has no TCP Fast Open: leave it out",
 	"namespace":            "ebb listens in the network namespace in which it is started",
 }
@@ -46,10 +49,21 @@ func (h *haproxy) binds(p *proxy) (list []bind) {
 	}
 	for _, l := range p.binds {
 		proxied, good := false, true
+		var options table
 		words := l.rest(2)
 		for i := 0; i < len(words); i++ {
 			switch n, known := bindWords[words[i]]; {
 			case words[i] == "v6only" && v4[l.arg(1)[strings.LastIndexByte(l.arg(1), ':')+1:]]: // both families are served
+			case words[i] == "v6only" || words[i] == "transparent":
+				options.set(l.at, "bind "+words[i], "socket."+words[i], "true")
+			case words[i] == "interface" && i+1 < len(words):
+				i++
+				options.text(l.at, "bind interface", "socket.interface", words[i])
+			case words[i] == "tcp-ut" && i+1 < len(words):
+				i++
+				if d, ok := h.span(line{l.at, []string{"bind tcp-ut"}}, words[i]); ok && d > 0 {
+					options.span(l.at, "bind tcp-ut", "socket.user_timeout", max(d, time.Millisecond))
+				}
 			case known:
 				proxied = proxied || words[i] == "accept-proxy"
 				i += n
@@ -73,7 +87,7 @@ func (h *haproxy) binds(p *proxy) (list []bind) {
 				h.refuse(l.at, "bind "+a, "%s", why)
 				continue
 			}
-			list = append(list, bind{l.at, address, proxied})
+			list = append(list, bind{l.at, address, proxied, options.entries})
 		}
 	}
 	if len(p.binds) == 0 {
@@ -115,16 +129,13 @@ func bindAddress(s string) (address, why string) {
 
 // grouped puts together what one listener can serve.
 func grouped(list []bind) (groups [][]bind) {
-	for _, proxied := range []bool{false, true} {
-		var group []bind
-		for _, b := range list {
-			if b.proxied == proxied {
-				group = append(group, b)
-			}
+	for _, b := range list {
+		i := slices.IndexFunc(groups, func(g []bind) bool { return g[0].like(b) })
+		if i < 0 {
+			groups = append(groups, nil)
+			i = len(groups) - 1
 		}
-		if len(group) > 0 {
-			groups = append(groups, group)
-		}
+		groups[i] = append(groups[i], b)
 	}
 	return groups
 }

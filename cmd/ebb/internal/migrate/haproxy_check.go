@@ -57,9 +57,9 @@ func (h *haproxy) checkOf(p *proxy, b *pool, servers []*server) *table {
 	marked, at, said := h.same(asked, "on-marked-down")
 	switch {
 	case !said:
-		b.set(t.at, "check", "on", `{ dead = "keep" }`)
+		b.text(t.at, "check", "on.dead", "keep")
 	case marked == "shutdown-sessions":
-		b.set(at, "on-marked-down", "on", `{ dead = "close" }`)
+		b.text(at, "on-marked-down", "on.dead", "close")
 	default:
 		h.refuse(at, "on-marked-down", "found %q, expected shutdown-sessions", printable(marked))
 	}

@@ -28,6 +28,7 @@ var globalNotes = map[string]string{
 // proxyUsed are read where they are needed; the last line of each counts.
 var proxyUsed = []string{
 	"balance", "hash-type", "hash-balance-factor", "retries", "maxconn", "default_backend", "stick-table", "stick", "external-check",
+	"source", "rate-limit",
 }
 
 // proxyQuiet change nothing that ebb does.
@@ -53,7 +54,7 @@ var proxyHTTP = []string{
 
 const (
 	noContent = "ebb looks at no bytes of a session: give each kind of client a port, and a listener, of its own"
-	noSource  = "ebb has no option for the source address yet; the kernel chooses it"
+	noSource  = "a pool of ebb has one source for all its peers: write source or interface into its [pool.NAME.socket]"
 )
 
 // proxyRefused would be missed.
@@ -63,9 +64,6 @@ var proxyRefused = map[string]string{
 	"tcp-request lua":     "ebb runs no scripts",
 	"filter":              "ebb has no filters",
 	"dispatch":            "write it as a server",
-	"source":              noSource,
-	"usesrc":              noSource,
-	"rate-limit":          "ebb has no rate for all clients of a listener in this version; source_rate bounds each of them",
 	"persist":             "ebb reads no RDP cookies: balance = \"hash\" keeps a client on its peer",
 	"monitor-net":         "ebb answers no such connections; ask /readyz of its admin address",
 	"bandwidth-limit":     "ebb does not limit bandwidth",

@@ -220,6 +220,9 @@ func (h *haproxy) addListeners(p *proxy, back map[string]*proxy) {
 		l.text(p.at, p.what(), "pool", to.pool)
 		h.limits(l, p)
 		h.idle(l, p, to)
+		for _, o := range group[0].options {
+			l.set(group[0].at, o.what, o.key, o.value)
+		}
 		if group[0].proxied {
 			l.texts(group[0].at, "accept-proxy", "proxy_in", []string{"0.0.0.0/0", "::/0"})
 			h.note(group[0].at, "accept-proxy", "as in HAProxy everybody's header is believed: write into proxy_in who is in front of ebb")
@@ -242,6 +245,12 @@ func (h *haproxy) limits(l *listener, p *proxy) {
 	if ok {
 		if n, ok := h.count(limit, limit.arg(1), 0, 10_000_000); ok && n > 0 {
 			l.number(limit.at, "maxconn", "max_conns", n)
+		}
+	}
+	if r, ok := p.last["rate-limit"]; ok {
+		if n, ok := h.count(r, r.arg(2), 0, 1_000_000); ok && n > 0 {
+			l.number(r.at, "rate-limit", "accept_rate", n)
+			h.note(r.at, "rate-limit", "HAProxy lets clients wait, ebb refuses those that are too many")
 		}
 	}
 }

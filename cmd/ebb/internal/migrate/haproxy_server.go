@@ -19,7 +19,7 @@ type server struct {
 // serverWords are the parameters that are carried over, or mean nothing to ebb; the number says how many words follow.
 var serverWords = map[string]int{
 	"weight": 1, "check": 0, "inter": 1, "fastinter": 1, "downinter": 1, "rise": 1, "fall": 1, "port": 1, "addr": 1, "backup": 0, "maxconn": 1, "maxqueue": 1,
-	"send-proxy": 0, "send-proxy-v2": 0, "check-send-proxy": 0, "slowstart": 1, "on-marked-down": 1, "resolvers": 1, "resolve-prefer": 1, "disabled": 0,
+	"send-proxy": 0, "send-proxy-v2": 0, "check-send-proxy": 0, "slowstart": 1, "on-marked-down": 1, "on-marked-up": 1, "tcp-ut": 1, "resolvers": 1, "resolve-prefer": 1, "disabled": 0,
 	"agent-check": 0, "agent-port": 1, "agent-inter": 1, "check-ssl": 0, "verify": 1, "ca-file": 1, "check-sni": 1, "crt": 1,
 	"init-addr": 1, "init-state": 1, "observe": 1, "error-limit": 1, "on-error": 1, "resolve-opts": 1, "resolve-net": 1, "minconn": 1,
 	"enabled": 0, "id": 1, "guid": 1, "cookie": 1, "stick": 0, "non-stick": 0, "check-reuse-pool": 0, "hash-key": 1, "log-bufsize": 1,
@@ -54,9 +54,7 @@ var serverRefused = map[string]string{
 	"socks4":               "ebb connects to its peers directly",
 	"check-via-socks4":     "ebb connects to its peers directly",
 	"track":                "ebb checks each peer of each pool; pools that ask the same in the same way share one check",
-	"on-marked-up":         "ebb leaves sessions where they are when a lower tier serves again",
 	"namespace":            "ebb connects from the network namespace in which it is started",
-	"tcp-ut":               "ebb has no socket options of this kind; idle_timeout ends dead sessions",
 	"tfo":                  "ebb has no TCP Fast Open: leave it out",
 	"proto":                "ebb carries bytes, whatever protocol they are of: leave it out",
 	"shard":                "ebb shares no tables between instances",
@@ -279,12 +277,46 @@ func (h *haproxy) shared(p *proxy, b *pool, servers []*server) {
 			b.span(at, "slowstart", "slow_start", max(d, time.Millisecond))
 		}
 	}
+	if text, at, ok := h.same(servers, "tcp-ut"); ok {
+		if d, ok := h.span(line{at, []string{"tcp-ut"}}, text); ok && d > 0 {
+			b.span(at, "tcp-ut", "socket.user_timeout", max(d, time.Millisecond))
+		}
+	}
+	if text, at, ok := h.same(servers, "on-marked-up"); ok && text == "shutdown-backup-sessions" {
+		b.text(at, "on-marked-up", "on.failback", "close")
+	}
+	h.source(p, b)
 	if name, at, ok := h.same(servers, "resolvers"); ok {
 		if h.named[name] == "" {
 			h.refuse(at, "resolvers", "there is no section resolvers %s", printable(name))
 			return
 		}
 		b.text(at, "resolvers", "resolver", h.named[name])
+	}
+}
+
+// source sets where connections to the servers come from.
+func (h *haproxy) source(p *proxy, b *pool) {
+	l, ok := p.last["source"]
+	if !ok {
+		return
+	}
+	host, port, err := hostPort(l.arg(1))
+	if err != nil || port != 0 || !isAddress(host) {
+		h.refuse(l.at, "source", "%q is no address without a port: write source_ports of [pool.%s.socket] for ports", printable(l.arg(1)), b.name)
+		return
+	}
+	if host != "0.0.0.0" && host != "::" {
+		b.text(l.at, "source", "socket.source", host)
+	}
+	switch words := l.rest(2); {
+	case len(words) == 0:
+	case len(words) == 2 && words[0] == "interface":
+		b.text(l.at, "source", "socket.interface", words[1])
+	case len(words) == 2 && words[0] == "usesrc" && words[1] == "clientip":
+		b.text(l.at, "source", "socket.source", "client")
+	default:
+		h.refuse(l.at, "source "+words[0], "ebb knows usesrc clientip, and interface")
 	}
 }
 

@@ -164,7 +164,7 @@ func (n *nginx) count(at place, what, text string, low, high int) (int, bool) {
 
 var nginxUsed = []string{
 	"proxy_pass", "proxy_timeout", "proxy_connect_timeout", "proxy_protocol", "proxy_protocol_timeout", "proxy_responses", "proxy_requests", "proxy_next_upstream",
-	"proxy_next_upstream_tries", "proxy_next_upstream_timeout", "proxy_half_close", "resolver", "resolver_timeout",
+	"proxy_next_upstream_tries", "proxy_next_upstream_timeout", "proxy_half_close", "proxy_bind", "resolver", "resolver_timeout",
 }
 
 var nginxQuiet = []string{
@@ -179,7 +179,6 @@ var nginxNotes = map[string]string{
 }
 
 var nginxRefused = map[string]string{
-	"proxy_bind":             noSource,
 	"proxy_download_rate":    "ebb does not limit bandwidth",
 	"proxy_upload_rate":      "ebb does not limit bandwidth",
 	"proxy_ssl":              "ebb does not encrypt: TLS of the client passes as it is; else keep a proxy for TLS between ebb and the server",

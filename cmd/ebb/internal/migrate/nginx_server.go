@@ -59,7 +59,12 @@ func (n *nginx) server(d *directive, s settings) {
 			}
 			l := &listener{table: table{at: d.at, what: "server"}, name: n.listenerNames.fresh(name), pool: p.name}
 			l.text(d.at, "server", "name", l.name)
-			l.texts(d.at, "listen", "listen", mergeFamilies(addresses))
+			if alone(addresses) {
+				l.texts(d.at, "listen", "listen", addresses)
+				l.set(d.at, "listen", "socket.v6only", "true")
+			} else {
+				l.texts(d.at, "listen", "listen", mergeFamilies(addresses))
+			}
 			l.text(pass.at, "proxy_pass", "pool", p.name)
 			n.limits(l, s)
 			n.times(l, s, network)
@@ -75,6 +80,14 @@ func (n *nginx) server(d *directive, s settings) {
 			n.listeners = append(n.listeners, l)
 		}
 	}
+}
+
+// alone tells that there is all of IPv6 and not the same of IPv4: nginx's [::] is IPv6 alone, and ebb's is both families.
+func alone(addresses []string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool {
+		scheme, port, all := strings.Cut(a, "://[::]:")
+		return all && !slices.Contains(addresses, scheme+"://0.0.0.0:"+port)
+	})
 }
 
 // listens reads the addresses of a server. closed tells that one of them must not be served without what ebb lacks.
@@ -102,13 +115,6 @@ func (n *nginx) listens(s settings) (list []listen, closed bool) {
 			}
 		}
 		list = append(list, at)
-	}
-	for _, l := range list { // nginx's [::] is IPv6 alone, ebb's is both families
-		port, all := strings.CutPrefix(l.address, "[::]:")
-		both := slices.ContainsFunc(list, func(o listen) bool { return o.network == l.network && o.address == "0.0.0.0:"+port })
-		if all && !both {
-			n.note(l.at, "listen "+l.address, "ebb serves IPv4 there, too")
-		}
 	}
 	return list, closed
 }

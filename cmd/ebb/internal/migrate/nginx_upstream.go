@@ -77,17 +77,20 @@ func (n *nginx) poolFor(d *directive, s settings, connects bool) *pool {
 	}
 	p.datagram = !connects
 	for _, other := range n.pools {
-		if other.at == p.at && !connects && !other.has("proxy_out") {
+		if other.at == p.at && !connects && !other.has("proxy_out") && s.first("proxy_bind") == nil && !other.has("socket.source") {
 			return other
 		}
 	}
 	if connects {
 		n.connecting(p, s)
 	}
+	if bind := s.first("proxy_bind"); bind != nil && bind.arg(1) != "off" {
+		n.source(p, bind)
+	}
 	for _, other := range n.pools {
 		switch {
 		case other.at != p.at:
-		case other.datagram && !p.has("proxy_out"):
+		case other.datagram && !p.has("proxy_out") && p.has("socket.source") == other.has("socket.source"):
 			other.entries, other.datagram = p.entries, false
 			return other
 		case samePool(other, p):
@@ -145,6 +148,19 @@ func (n *nginx) connecting(p *pool, s settings) {
 	}
 	if s.on("proxy_protocol") {
 		p.text(s.first("proxy_protocol").at, "proxy_protocol", "proxy_out", "v1")
+	}
+}
+
+// source sets where connections to the servers come from.
+func (n *nginx) source(p *pool, d *directive) {
+	host, port, err := hostPort(d.arg(1))
+	switch {
+	case d.arg(1) == "$remote_addr" && d.arg(2) == "transparent":
+		p.text(d.at, d.name(), "socket.source", "client")
+	case err == nil && port == 0 && isAddress(host) && d.arg(2) == "":
+		p.text(d.at, d.name(), "socket.source", host)
+	default:
+		n.refuse(d.at, d.name(), "ebb knows an address, and $remote_addr with transparent")
 	}
 }
 
