@@ -168,6 +168,7 @@ type rig struct {
 	conf   *config.Config
 	dns    *dnstest.Server
 	logs   *logLines
+	logTo  io.Writer // logs, but for who wants the text
 	server *Server
 	ready  chan struct{}
 	hurry  chan struct{}
@@ -247,7 +248,7 @@ func (r *rig) start() *rig {
 	started := make(chan *Server, 1)
 	go func() {
 		r.done <- Run(ctx, r.conf, RunOptions{
-			Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelDebug), Version: "test", Hurry: r.hurry,
+			Log: NewLogger(cmp.Or(r.logTo, io.Writer(r.logs)), NewLogForm("json"), slog.LevelDebug), Version: "test", Hurry: r.hurry,
 			Ready: func() { close(r.ready) }, Started: func(s *Server) { started <- s },
 			Load:       func() (*config.Config, error) { r.loads.Add(1); return r.next.Load(), nil },
 			PrepareLog: r.prepareLog, Sockets: r.sockets,
