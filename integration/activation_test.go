@@ -57,6 +57,9 @@ func running(t *testing.T, cmd *exec.Cmd) (stop func()) {
 // A restart under socket activation refuses nobody: who comes meanwhile waits in the socket, which is not ebb's.
 func TestActivationRestartRefusesNobody(t *testing.T) {
 	t.Parallel()
+	if _, err := raceBinary(); err != nil { // now: to build it takes longer than a client waits
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
