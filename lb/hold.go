@@ -72,6 +72,18 @@ func (s *Server) holdLocked(name string, on bool) (changed bool, waiting int64) 
 	return changed, waiting
 }
 
+// seek has the peers of a pool asked faster, because a switch-over waits for another primary, or not any more.
+func (s *Server) seek(name string, on bool) {
+	for _, p := range s.running().everyPool() {
+		if p.name == name {
+			p.mu.Lock()
+			p.seeks = on
+			p.hurryLocked(p.table.Selectable())
+			p.mu.Unlock()
+		}
+	}
+}
+
 // waiting is how many clients wait in the pools of a name.
 func (s *Server) waiting(name string) (n int64) {
 	for _, p := range s.running().everyPool() {

@@ -43,6 +43,8 @@ type livePool struct {
 	had    bool // there was a peer to offer, as last logged
 	tier   int  // that serves, as last logged
 	guard  guard
+	seeks  bool        // a switch-over waits for another primary
+	hurry  bool        // the checks hurry
 	next   *time.Timer // of the epoch that time alone makes due; nil: none is
 	closed bool
 }
@@ -127,6 +129,7 @@ func (p *livePool) tellLocked() {
 		p.decideAllLocked()
 	}
 	tier, n := p.table.Serving()
+	p.hurryLocked(n)
 	if n > 0 && tier != p.tier && !p.closed {
 		p.log.Warn("another tier serves", "tier", tier, "before", p.tier, "peers", n)
 		p.tier = tier
@@ -156,6 +159,19 @@ func (p *livePool) watchLocked(addr netip.AddrPort) {
 		return
 	}
 	p.checks[addr] = c
+	c.watch.Hurry(p.hurry)
+}
+
+// hurryLocked has the peers asked faster while the pool chooses among them and has none to offer, or waits for another.
+func (p *livePool) hurryLocked(selectable int) {
+	hurry := p.seeks || selectable == 0 && selects(p.conf().Check)
+	if hurry == p.hurry {
+		return
+	}
+	p.hurry = hurry
+	for _, c := range p.checks {
+		c.watch.Hurry(hurry)
+	}
 }
 
 // checked takes a change of a check's word.

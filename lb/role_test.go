@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
@@ -223,5 +224,40 @@ func TestHeldClientsGetTheNewPrimary(t *testing.T) {
 		t.Errorf("served by %s, the replica", who)
 	}
 	c.Close()
+	r.closed()
+}
+
+// While a pool that wants a primary has none, or a switch-over waits for another, its peers are asked every fast_interval.
+func TestNoPrimaryIsUrgent(t *testing.T) {
+	r, roles, addrs := withRoles(t, func(c *config.Check) { c.Interval = time.Hour })
+	roles.say("127.0.0.2", "primary")
+	roles.say("127.0.0.3", "replica 0")
+	r.serve()
+	r.awaitStates("up", "unwanted role")
+	hurry := func() bool {
+		p := r.server.running().pools[0]
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.hurry
+	}
+	if hurry() {
+		t.Error("there is a primary, and its peers are asked often")
+	}
+	r.order(netip.MustParseAddrPort(addrs[0]), admin.Order{Word: "maint"})
+	roles.say("127.0.0.3", "primary")
+	r.awaitStates("maint", "up")
+	roles.say("127.0.0.2", "replica 0")
+	r.order(netip.MustParseAddrPort(addrs[0]), admin.Order{Word: "ready"})
+	r.awaitStates("unwanted role", "up")
+	c := &court{rig: r}
+	s := c.begins(t, addrs[0], patience)
+	roles.say("127.0.0.2", "primary")
+	roles.say("127.0.0.3", "replica 0")
+	if last := s.last(); last.Step != "done" {
+		t.Errorf("%+v", last)
+	}
+	if hurry() {
+		t.Error("the primary is found, and its peers are asked often")
+	}
 	r.closed()
 }

@@ -101,6 +101,7 @@ func (s *Server) beginSwitch(name, to string, timeout time.Duration) (*switchOve
 	}
 	s.holds.switches[name] = o
 	s.holdLocked(name, true)
+	s.seek(name, true)
 	return o, nil
 }
 
@@ -160,6 +161,7 @@ func (s *Server) holder(o *switchOver) (now netip.AddrPort, lost string) {
 // endSwitch releases the pool, unless an operator holds it, and gives the last step. Why it failed is empty if it did not.
 func (s *Server) endSwitch(o *switchOver, failed string) admin.SwitchStep {
 	s.holds.mu.Lock()
+	s.seek(o.name, false)
 	var waiting int64
 	if s.holds.switches[o.name] == o {
 		delete(s.holds.switches, o.name)

@@ -109,6 +109,9 @@ func (h *Hub) drop(w *Watch) {
 	}
 	p := w.probe
 	w.closed = true
+	if w.hurries {
+		p.hurried--
+	}
 	delete(p.watches, w)
 	if len(p.watches) == 0 {
 		delete(h.probes, p.key)

@@ -200,6 +200,50 @@ func TestPokeAsksSoonButNotTooSoon(t *testing.T) {
 	})
 }
 
+// A target is asked faster while any of its watches hurries, and no longer.
+func TestHurryAsksFaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{say: pass}
+		h := newFakeHub(f)
+		defer h.Close()
+		a, _ := watch(t, h, every)
+		b, _ := watch(t, h, every)
+		probes := func(least, most int) {
+			t.Helper()
+			f.mu.Lock()
+			f.asked = nil
+			f.mu.Unlock()
+			time.Sleep(60*time.Second + time.Millisecond)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if n := len(f.asked); n < least || n > most {
+				t.Errorf("%d probes in a minute, want %d to %d", n, least, most)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		probes(5, 7)
+		begin := time.Now()
+		a.Hurry(true)
+		a.Hurry(true)
+		b.Hurry(true)
+		probes(59, 61)
+		f.mu.Lock()
+		if wait := f.asked[0].Sub(begin); wait > every.FastInterval {
+			t.Errorf("the first after %v", wait)
+		}
+		f.mu.Unlock()
+		a.Hurry(false)
+		a.Hurry(false)
+		probes(59, 61)
+		a.Hurry(true)
+		a.Close()
+		b.Hurry(false)
+		probes(5, 7)
+		a.Hurry(true)
+		probes(5, 7)
+	})
+}
+
 func TestSilentDeathIsFoundInFallTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{say: pass}

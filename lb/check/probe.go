@@ -23,6 +23,7 @@ type probe struct {
 	busy    bool      // it is being asked, a result will come
 	telling bool      // tell runs
 	poked   bool      // since it was asked
+	hurried int       // watches that hurry
 	started time.Time // when it was asked last; zero before the first time
 	at      time.Time // when it is due
 	place   int       // in the hub's agenda; -1: in none
@@ -78,6 +79,7 @@ func (p *probe) answered(r Result) {
 	}
 	p.target.observe(r)
 	p.at = p.started.Add(p.target.interval())
+	p.poked = p.poked || p.hurried > 0
 	p.pokeLocked()
 	p.tellLocked()
 	p.waitLocked()

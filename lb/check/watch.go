@@ -9,8 +9,9 @@ type Watch struct {
 	notify func(State)
 
 	// Guarded by the hub's lock.
-	closed bool
-	told   news // what notify was told last
+	closed  bool
+	told    news // what notify was told last
+	hurries bool
 }
 
 // Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
@@ -27,6 +28,25 @@ func (w *Watch) Poke() {
 	w.probe.poked = true
 	w.probe.pokeLocked()
 	w.probe.waitLocked()
+}
+
+// Hurry has the target asked every FastInterval for as long as it is on, because somebody waits for it to be another. It ends
+// with the watch.
+func (w *Watch) Hurry(on bool) {
+	p := w.probe
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if w.closed || w.hurries == on {
+		return
+	}
+	if w.hurries = on; !on {
+		p.hurried--
+		return
+	}
+	p.hurried++
+	p.poked = true
+	p.pokeLocked()
+	p.waitLocked()
 }
 
 // Last gives the result of the last probe; false if there was none yet.
