@@ -213,6 +213,15 @@ func (p *livePool) standsBehind(peer *pool.Peer) bool {
 	return f != nil && f.behind
 }
 
+// isWelcome tells whether sessions on a peer live, when all that follows its last change has followed: it is offered a moment
+// before its fate is another.
+func (p *livePool) isWelcome(peer *pool.Peer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w, _ := p.unwanted(peer)
+	return w == end.None
+}
+
 // pace spreads what happens evenly: so many times a second, in groups that fit into paceGroup.
 type pace struct {
 	mu sync.Mutex

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
+	"github.com/ebb-lb/ebb/lb/internal/end"
 )
 
 // failover is a rig of two peers of which the first is the primary, and whose sessions do not outlive that.
@@ -141,6 +142,44 @@ func TestRoleLostWhileASessionConnects(t *testing.T) {
 	c.Close()
 	r.awaitEnds(1)
 	if line := r.logs.find("session")[0]; !strings.Contains(line["attempts"].(string), addrs[0]+" role_lost") {
+		t.Errorf("line: %v", line)
+	}
+	r.closed()
+}
+
+// A peer is offered a moment before the fate of its sessions is that of a primary. Who reaches it in that moment stays.
+func TestASessionReachesAPrimaryThatIsJustWelcome(t *testing.T) {
+	r, _, addrs := failover(t, nil)
+	ln := listenOn(t, "127.0.0.1", 0)
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.server.running().pools[0]
+	s := r.server.running().listeners[0].port.join().welcome(netip.AddrPort{}, netip.AddrPort{}, 0)
+	go s.Run(client, reaching{s, func() {
+		addr := netip.MustParseAddrPort(addrs[0])
+		p.mu.Lock()
+		p.fates.of.Store(addr, &fate{terms: terms{act: shut, word: end.RoleLost}, off: make(chan struct{})})
+		go func() {
+			defer p.mu.Unlock()
+			time.Sleep(10 * time.Millisecond) // so that the session meets the old fate; nothing depends on it
+			p.decideLocked(addr)
+		}()
+	}})
+	c.SetDeadline(time.Now().Add(patience))
+	if who := greeting(t, c).String(); who != addrs[0] {
+		t.Errorf("served by %s", who)
+	}
+	c.Close()
+	r.awaitEnds(1)
+	if line := r.logs.find("session")[0]; strings.Contains(line["attempts"].(string), "role_lost") {
 		t.Errorf("line: %v", line)
 	}
 	r.closed()

@@ -109,14 +109,20 @@ type court struct {
 }
 
 func newCourt(t *testing.T, single bool) *court {
+	return newCourtOf(t, func(p *config.Pool) { p.Check.Single = single })
+}
+
+// newCourtOf changes the pool, which guards a single primary.
+func newCourtOf(t *testing.T, change func(*config.Pool)) *court {
 	r := newRig(t)
 	list, port := backends(t, "127.0.0.2", "127.0.0.3")
 	r.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{named("db.test", port)}
 	silent := serveSilence(t)
 	r.pool().Check = &config.Check{
-		Kind: "redis", Port: int(silent), Interval: time.Hour, FastInterval: time.Hour, Timeout: time.Hour, Fall: 1, Rise: 1, Want: "primary", Single: single,
+		Kind: "redis", Port: int(silent), Interval: time.Hour, FastInterval: time.Hour, Timeout: time.Hour, Fall: 1, Rise: 1, Want: "primary", Single: true,
 	}
+	change(r.pool())
 	r.start()
 	c := &court{rig: r, p: r.server.running().pools[0], a: list[0].addr, b: list[1].addr}
 	r.awaitListed("127.0.0.2", "127.0.0.3")

@@ -284,10 +284,13 @@ func (s *tcpSession) Connected() bool {
 	p := s.listener.pool
 	var unwanted end.Word
 	var wish *relay.Quiet
-	if !s.listener.live.settle(s.slot, s, s.peer.Addr(), func() bool {
-		unwanted, wish = p.unwanted(s.peer)
-		return unwanted == end.None
-	}) {
+	settle := func() bool {
+		return s.listener.live.settle(s.slot, s, s.peer.Addr(), func() bool {
+			unwanted, wish = p.unwanted(s.peer)
+			return unwanted == end.None
+		})
+	}
+	if !settle() && !(p.isWelcome(s.peer) && settle()) {
 		s.note(unwanted.String())
 		s.release(pool.OutcomeNeutral, unwanted)
 		return false
