@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench soak model mutants deps dist clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench failover soak model mutants deps dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -51,6 +51,10 @@ bench:
 flame:
 	$(GO) run ./integration/bench -flame flame.svg
 
+# What clients of a PostgreSQL pair see of a failover, behind ebb and behind haproxy. Takes about five minutes; docs/failover.md.
+failover: deps
+	$(GO) run ./integration/failover
+
 # What takes long, with the race detector: names that move under load, three of them every 100 ms with 500 connections a
 # second and 100 long sessions; a real authoritative server with dynamic updates; 64 MiB each way 20 times over a bad network; 100 reloads at 1000 connections
 # a second with 500 long sessions.
@@ -60,7 +64,7 @@ soak: deps
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:
-	$(GO) run .ci/mutants/main.go pool
+	$(GO) run .ci/mutants/main.go pool lb
 
 # The spin models of the epoch table and of the uring engine, and their seeded bugs.
 model:

@@ -102,6 +102,7 @@ var importRules = []importRule{
 	{
 		packages: "integration/...", may: []string{
 			"dnswatch/dnstest", "integration/...", "golang.org/x/net/ipv4", "golang.org/x/sys/unix", "github.com/go-sql-driver/mysql", "github.com/redis/go-redis/v9",
+			"github.com/jackc/pgx/v5/pgconn",
 		},
 		why: "it knows of ebb what a user knows",
 	},
