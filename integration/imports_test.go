@@ -74,8 +74,8 @@ var importRules = []importRule{
 		why:   "a file format is not a program",
 	},
 	{
-		packages: "lb/admin", may: []string{"github.com/prometheus/client_golang/...", "github.com/prometheus/client_model/go"},
-		never: []string{"lb", "pool", "dnswatch", "lb/config", "lb/check", "lb/internal/..."},
+		packages: "lb/admin", may: []string{"github.com/prometheus/client_golang/...", "github.com/prometheus/client_model/go", "lb/internal/sock"},
+		never: []string{"lb", "pool", "dnswatch", "lb/config", "lb/check", "lb/internal/engine", "lb/internal/flow", "lb/internal/relay"},
 		why:   "the API is told values; a client of it must not carry the balancer",
 	},
 	{

@@ -83,5 +83,5 @@ func (t *trip) logBegin() {
 	l := t.listener
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "open",
 		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.name),
-		slog.String("proto", l.port.proto), slog.String("client", t.client.String()), slog.String("local", t.local.String()))
+		slog.String("proto", l.port.proto), slog.String("client", t.who()), slog.String("local", t.where()))
 }

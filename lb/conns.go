@@ -45,7 +45,7 @@ func describe(found []settled) []admin.Conn {
 		t := c.walk()
 		list[i] = admin.Conn{
 			ID: t.id, Listener: t.listener.name, Pool: t.listener.pool.name, Protocol: t.listener.port.proto,
-			Client: c.client.String(), Local: c.local.String(), Epoch: c.epoch,
+			Client: spell(c.client, "unix"), Local: spell(c.local, t.listener.port.address()), Epoch: c.epoch,
 		}
 		if c.peer.IsValid() {
 			list[i].Peer = c.peer.String()

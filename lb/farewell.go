@@ -1,10 +1,9 @@
 package lb
 
 import (
-	"net"
-
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/farewell"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // dialects are what refuse_with may say, but for "reset".
@@ -19,7 +18,7 @@ func (p *livePool) polite() (farewell.Dialect, bool) {
 }
 
 // farewell gives who tells a client why its session ended before it had a peer; nil if it is to be reset.
-func (p *livePool) farewell(w end.Word) func(*net.TCPConn) {
+func (p *livePool) farewell(w end.Word) func(sock.Conn) {
 	switch w {
 	case end.Limit, end.QueueTimeout, end.NoPeer, end.ConnectFailed, end.ConnectTimeout, end.NoSourcePort, end.Internal, end.Shutdown:
 	default: // it has gone, or is not to be spoken to
@@ -29,7 +28,7 @@ func (p *livePool) farewell(w end.Word) func(*net.TCPConn) {
 	if !polite || !p.teller.Reserve() {
 		return nil
 	}
-	return func(c *net.TCPConn) {
+	return func(c sock.Conn) {
 		if c == nil {
 			p.teller.Cancel()
 			return

@@ -113,7 +113,7 @@ func (l *listener) admit(client netip.Addr) (gate.Place, refusal) {
 }
 
 func (l *listener) denies(client netip.Addr) refusal {
-	if !l.conf().access.Admits(client) {
+	if client.IsValid() && !l.conf().access.Admits(client) { // at a path its mode decides
 		return refusal{"denied", end.Denied}
 	}
 	return refusal{}

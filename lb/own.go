@@ -23,7 +23,11 @@ func newBindings(host *ownAddresses, listeners []*listener) *bindings {
 		if b.protos[l.pool] == nil {
 			b.protos[l.pool] = make(map[string]bool)
 		}
-		b.protos[l.pool][l.port.proto] = true
+		reached := l.port.proto
+		if reached == "unix" {
+			reached = "tcp"
+		}
+		b.protos[l.pool][reached] = true
 	}
 	return b
 }

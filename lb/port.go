@@ -1,10 +1,12 @@
 package lb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"net"
+	"io/fs"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -18,8 +20,9 @@ import (
 // changes the name or the pool gives it another, and not one client in the kernel's queue notices.
 type port struct {
 	wish  config.Endpoint // as the config has it
-	proto string          // tcp or udp
+	proto string          // tcp, udp or unix
 	addr  netip.AddrPort  // as it is bound
+	file  fs.FileInfo     // of its path, which is ours to remove
 	six   bool            // it is a wildcard of IPv6 that does not take IPv4
 	owner atomic.Pointer[listener]
 
@@ -35,7 +38,8 @@ type port struct {
 
 // openPort binds an address, or takes a socket that was passed on. The kernel queues connections from now on; none is
 // accepted before start.
-func (s *Server) openPort(ctx context.Context, at config.Endpoint, o *sock.Options) (*port, error) {
+func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *settings) (*port, error) {
+	o := said.socket
 	p := &port{wish: at, proto: at.Network, loops: s.loops, asked: o, six: o.Listening.V6Only}
 	if at.Network == "udp" {
 		pc, err := s.listenUDP(ctx, at, o)
@@ -53,17 +57,19 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, o *sock.Optio
 		}
 		return p, nil
 	}
-	ln, err := s.listenTCP(ctx, at, o)
+	ln, err := s.listen(ctx, at, said)
 	if err != nil {
 		return nil, err
 	}
-	p.addr = sock.AddrPort(ln.Addr())
+	if p.addr = sock.AddrPort(ln.Addr()); at.Path != "" {
+		p.file, _ = os.Lstat(at.Path)
+	}
 	if p.loops == nil {
 		p.acceptor = relay.NewAcceptor(ln, o)
 		return p, nil
 	}
-	lns := []*net.TCPListener{ln}
-	for o.Listening.ReusePort && at.Passed == "" && len(lns) < p.loops.Count() {
+	lns := []sock.Listener{ln}
+	for o.Listening.ReusePort && at.Passed == "" && at.Path == "" && len(lns) < p.loops.Count() {
 		if ln, err = sock.ListenTCP(ctx, p.addr, o); err != nil {
 			for _, ln := range lns {
 				_ = ln.Close()
@@ -78,15 +84,24 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, o *sock.Optio
 	return p, nil
 }
 
-func (s *Server) listenTCP(ctx context.Context, at config.Endpoint, o *sock.Options) (*net.TCPListener, error) {
-	if at.Passed == "" {
-		return sock.ListenTCP(ctx, at.Addr, o)
+// listen opens what streams are accepted from.
+func (s *Server) listen(ctx context.Context, at config.Endpoint, said *settings) (sock.Listener, error) {
+	switch {
+	case at.Path != "":
+		ln, err := sock.ListenPath(ctx, at.Path, said.Socket.Mode, said.Socket.Group)
+		if err != nil {
+			return nil, err
+		}
+		ln.SetUnlinkOnClose(false) // stop does it: loops have descriptors of their own, and the first to be closed is not the last
+		return ln, nil
+	case at.Passed == "":
+		return sock.ListenTCP(ctx, at.Addr, said.socket)
 	}
 	f, err := s.passed(at.Network, at.Passed)
 	if err != nil {
 		return nil, err
 	}
-	return sock.PassedTCP(f, o)
+	return sock.PassedTCP(f, said.socket)
 }
 
 func (s *Server) listenUDP(ctx context.Context, at config.Endpoint, o *sock.Options) (*sock.PacketConn, error) {
@@ -105,7 +120,7 @@ func (p *port) retune(o *sock.Options) {
 	was := p.asked
 	p.asked = o
 	switch {
-	case *was == *o:
+	case *was == *o, p.wish.Path != "":
 	case p.looped != nil:
 		p.looped.Retune(was, o)
 	case p.acceptor != nil:
@@ -118,7 +133,25 @@ func (p *port) isAt(host *ownAddresses, addr netip.Addr) bool {
 	return !(p.six && addr.Is4()) && host.covers(p.addr.Addr(), addr)
 }
 
-func (p *port) String() string { return p.proto + "://" + p.addr.String() }
+func (p *port) String() string {
+	if p.wish.Path != "" {
+		return p.wish.String()
+	}
+	return p.proto + "://" + p.addr.String()
+}
+
+// address is where the port is, without its protocol.
+func (p *port) address() string { return cmp.Or(p.wish.Path, p.addr.String()) }
+
+// unlink removes the path of the port, if it is still the port's: another process may have taken it over.
+func (p *port) unlink() {
+	if p.file == nil {
+		return
+	}
+	if now, err := os.Lstat(p.wish.Path); err == nil && os.SameFile(p.file, now) {
+		_ = os.Remove(p.wish.Path)
+	}
+}
 
 // start serves clients. The port has an owner.
 func (p *port) start() {
@@ -151,7 +184,7 @@ func (p *port) join() *listener {
 }
 
 // serve takes over an accepted connection. It does not block.
-func (p *port) serve(c *net.TCPConn) {
+func (p *port) serve(c sock.Conn) {
 	l := p.join()
 	s := l.welcome(sock.AddrPort(c.RemoteAddr()), sock.AddrPort(c.LocalAddr()), l.nextSlot())
 	if s == nil {
@@ -202,6 +235,7 @@ func (o flowOwner) Open(f *flow.Flow) (flow.Director, string) {
 
 // stop takes no new clients: when it returns, every session is registered. Those that live go on.
 func (p *port) stop() {
+	p.unlink() // first: who comes now is told at once that nobody is there
 	switch {
 	case p.acceptor != nil:
 		p.acceptor.Close()

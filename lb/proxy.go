@@ -17,7 +17,7 @@ func (s *tcpSession) admit() refusal {
 // the listener may have sessions.
 func (s *tcpSession) await(c *settings) refusal {
 	l := s.listener
-	if !c.proxies.Admits(s.client.Addr()) {
+	if s.client.IsValid() && !c.proxies.Admits(s.client.Addr()) { // at a path its mode decides
 		return refusal{"proxy_in", end.Denied}
 	}
 	l.active.Add(1)

@@ -205,7 +205,7 @@ func newRig(t testing.TB) *rig {
 			}},
 			Listeners: []config.Listener{{
 				Name: "front", Listen: []config.Endpoint{{Network: "tcp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}, Pool: "db",
-				UDPIdleTimeout: time.Minute, Socket: config.ClientSocket{Socket: config.DefaultSocket()},
+				UDPIdleTimeout: time.Minute, Socket: config.ClientSocket{Socket: config.DefaultSocket(), Mode: 0o600, Group: -1},
 			}},
 			Pools: []config.Pool{{
 				Name: "db", Balance: "roundrobin", HashPrefixIPv4: 32, HashPrefixIPv6: 128, Resolver: "default", ConnectTimeout: 5 * time.Second, ConnectAttempts: 3,

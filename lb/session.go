@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -55,6 +54,19 @@ func (a attempt) String() string {
 }
 
 func (t *trip) walk() *trip { return t }
+
+// who is the client, for people: nobody has an address at a path.
+func (t *trip) who() string { return spell(t.client, "unix") }
+
+// where is what the client connected to.
+func (t *trip) where() string { return spell(t.local, t.listener.port.address()) }
+
+func spell(addr netip.AddrPort, otherwise string) string {
+	if addr.IsValid() {
+		return addr.String()
+	}
+	return otherwise
+}
 
 // begin makes the trip count as a session: from now on an end is owed, and its line.
 func (t *trip) begin() {
@@ -235,7 +247,7 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.name),
-		slog.String("proto", l.port.proto), slog.String("client", t.client.String()), slog.String("local", t.local.String()))
+		slog.String("proto", l.port.proto), slog.String("client", t.who()), slog.String("local", t.where()))
 	if t.via.IsValid() {
 		attrs = append(attrs, slog.String("via", t.via.String()))
 	}
@@ -306,7 +318,7 @@ func (s *tcpSession) Connected() bool {
 }
 
 // Farewell lets the client be told why it is turned away, if its pool says in which words.
-func (s *tcpSession) Farewell(w end.Word) func(*net.TCPConn) { return s.listener.pool.farewell(w) }
+func (s *tcpSession) Farewell(w end.Word) func(sock.Conn) { return s.listener.pool.farewell(w) }
 
 // Done is told by the relay that both sockets are closed.
 func (s *tcpSession) Done(w end.Word) {

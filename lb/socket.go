@@ -53,8 +53,10 @@ func Probe(conf *config.Config) (problems config.Problems) {
 	for i := range conf.Listeners {
 		l := &conf.Listeners[i]
 		for _, at := range l.Listen {
-			stream := at.Network == "tcp"
-			probe("listener "+l.Name, clientSocket(&l.Socket), stream, true, at.Addr.Addr().Is6())
+			stream := at.Network != "udp"
+			if at.Path == "" {
+				probe("listener "+l.Name, clientSocket(&l.Socket), stream, true, at.Addr.Addr().Is6())
+			}
 			streams[l.Pool] = streams[l.Pool] || stream
 			datagrams[l.Pool] = datagrams[l.Pool] || !stream
 		}
@@ -90,7 +92,7 @@ func rebound(old, now *config.Config) (problems config.Problems) {
 				continue
 			}
 			for _, key := range config.Changed(was.Socket, l.Socket) {
-				if at.Network == "tcp" && !slices.Contains(config.BoundSocketKeys, key) {
+				if !at.Binds(key) {
 					continue
 				}
 				p := now.Problem("listener "+l.Name+" socket."+key, "changed, which takes a restart, or another address")

@@ -42,7 +42,7 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 		c := &conf.Listeners[i]
 		said, bound := newSettings(c, nil), newLimit(c)
 		for _, at := range c.Listen {
-			at, err := s.openPort(ctx, at, said.socket)
+			at, err := s.openPort(ctx, at, said)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("listener %s: %w", c.Name, err))
 				continue

@@ -30,7 +30,7 @@ func (s *Server) Status() admin.Status {
 	for i, l := range now.everyListener() {
 		in, out := l.live.bytes()
 		st.Listeners = append(st.Listeners, admin.Listener{
-			Name: l.name, Address: l.port.addr.String(), Protocol: l.port.proto, Pool: l.pool.name,
+			Name: l.name, Address: l.port.address(), Protocol: l.port.proto, Pool: l.pool.name,
 			Active: l.active.Load(), Total: l.total.Load(), In: in, Out: out, Leaving: i >= len(now.listeners),
 			Datagrams: l.datagramStatus(),
 		})

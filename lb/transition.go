@@ -152,7 +152,7 @@ func (t *transition) listeners(fail func(what string, err error)) {
 			was := ports[at]
 			switch {
 			case was == nil:
-				p, err := t.s.openPort(context.Background(), at, said.socket)
+				p, err := t.s.openPort(context.Background(), at, said)
 				if err != nil {
 					fail("listener "+c.Name, err)
 					continue

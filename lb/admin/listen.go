@@ -2,14 +2,14 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
-	"syscall"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // Settings say where a Server listens, and who may ask.
@@ -27,7 +27,7 @@ func (s *Settings) bind() (ln net.Listener, local bool, err error) {
 		return s.share()
 	}
 	if path, ok := strings.CutPrefix(s.Listen, "unix:"); ok {
-		ln, err = s.bindPath(path)
+		ln, err = sock.ListenPath(context.Background(), path, s.Mode, s.Group)
 		return ln, true, err
 	}
 	addr, err := netip.ParseAddrPort(s.Listen)
@@ -64,54 +64,4 @@ func (s *Settings) share() (ln net.Listener, local bool, err error) {
 		return nil, false, err
 	}
 	return ln, local, nil
-}
-
-// bindPath makes a socket at a path, which is free or has one that nobody serves any more. Nobody but the owner reaches it
-// before its mode is set.
-func (s *Settings) bindPath(path string) (net.Listener, error) {
-	if err := clearPath(path); err != nil {
-		return nil, err
-	}
-	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) {
-			_ = syscall.Fchmod(int(fd), 0o600) // Linux gives the path this mode (unix(7)); others do not know it
-		})
-	}}
-	ln, err := private.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if s.Group >= 0 {
-		err = os.Lchown(path, -1, s.Group)
-	}
-	if err == nil {
-		err = os.Chmod(path, s.Mode)
-	}
-	if err != nil {
-		ln.Close()
-		return nil, err
-	}
-	return ln, nil
-}
-
-// clearPath removes a socket that a process left when it died.
-func clearPath(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there already, and is no socket", path)
-	}
-	c, err := net.Dial("unix", path)
-	switch {
-	case err == nil:
-		c.Close()
-		return fmt.Errorf("listen unix %s: %w", path, syscall.EADDRINUSE)
-	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s is there already: %w", path, err)
-	}
-	return os.Remove(path)
 }

@@ -67,6 +67,17 @@ func readAdmin(c *Config, v value) {
 // maxSocketPath is what every system's sockaddr_un has room for.
 const maxSocketPath = 103
 
+// socketPathProblem says why a path cannot be that of a socket; "" if it can.
+func socketPathProblem(path string) string {
+	switch {
+	case !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || filepath.Clean(path) != path:
+		return "the path must be absolute, and as short as it can be said"
+	case len(path) > maxSocketPath:
+		return fmt.Sprintf("the path may have %d bytes", maxSocketPath)
+	}
+	return ""
+}
+
 // adminAddress reads where the admin API listens.
 func (v value) adminAddress(dst *string) {
 	const expected = "ADDRESS:PORT, such as \"127.0.0.1:9321\", \"unix:\" and an absolute path, or \"off\""
@@ -87,15 +98,13 @@ func (v value) adminAddress(dst *string) {
 		v.src.listens = append(v.src.listens, bound{value: v, Endpoint: Endpoint{Network: "tcp", Passed: name}})
 		return
 	}
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		switch {
-		case !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || filepath.Clean(path) != path:
-			v.unexpected("%s", expected)
-		case len(path) > maxSocketPath:
-			v.unexpected("%s of at most %d bytes", expected, maxSocketPath)
-		default:
-			*dst = s
+	if path, ok := strings.CutPrefix(s, UnixPrefix); ok {
+		if why := socketPathProblem(path); why != "" {
+			v.unexpected("%s: %s", expected, why)
+			return
 		}
+		*dst = s
+		v.src.listens = append(v.src.listens, bound{value: v, Endpoint: Endpoint{Network: "unix", Path: path}})
 		return
 	}
 	addr, why := listenAddress(s)

@@ -71,7 +71,7 @@ func (s *source) checkListens(c *Config) {
 	taken := make(map[port]*claims)
 	passed := make(map[Endpoint]bound)
 	for _, b := range bounds {
-		if b.Passed != "" {
+		if b.Passed != "" || b.Path != "" {
 			if first, twice := passed[b.Endpoint]; twice {
 				b.fail("found %s, which %s has, expected each socket once", b.Endpoint, first.origin())
 				continue

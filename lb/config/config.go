@@ -82,10 +82,14 @@ type Listener struct {
 
 // Endpoint is an address to listen on, or a socket that is bound already.
 type Endpoint struct {
-	Network string // tcp, udp
+	Network string // tcp, udp, unix
 	Addr    netip.AddrPort
+	Path    string // absolute, of a unix socket
 	Passed  string // the name of a socket that the service manager passes on; "" is none
 }
+
+// UnixPrefix stands before the path of a unix socket.
+const UnixPrefix = "unix:"
 
 // PassedPrefix stands before the name of a socket that the service manager passes on.
 const PassedPrefix = "systemd:"
@@ -93,6 +97,9 @@ const PassedPrefix = "systemd:"
 func (e Endpoint) String() string {
 	if e.Passed != "" {
 		return e.Network + "://" + PassedPrefix + e.Passed
+	}
+	if e.Network == "unix" {
+		return UnixPrefix + e.Path
 	}
 	return e.Network + "://" + e.Addr.String()
 }

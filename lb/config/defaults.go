@@ -45,7 +45,10 @@ func defaults() Config {
 			QUICIDLength:      0,
 			QUICServerLength:  0,
 
-			Socket: ClientSocket{Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8}},
+			Socket: ClientSocket{
+				Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8},
+				Mode:   0o600, Group: -1,
+			},
 		}},
 		Pools: []Pool{{
 			Balance:          "leastconn",

@@ -146,7 +146,6 @@ user = "ebb"
 password_file = "/etc/ebb/pg.pass"
 `, new(Flags))
 	problems(t, err,
-		`ebb.toml:19: listener.listen: found "unix:/run/ebb/pg.sock", not in this version, expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,
 		`ebb.toml:24: listener.datapath: found "kernel", not in this version, expected "relay"`,
 		`ebb.toml:54: pool.pg-primary.check.password_file: found "/etc/ebb/pg.pass", expected an absolute path, or "off": there is no such file`,
 	)

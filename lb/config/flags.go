@@ -23,7 +23,7 @@ type flagDef struct {
 }
 
 var flagDefs = []flagDef{
-	{FlagDef{"listen", "URL", "listen here: tcp://ADDRESS:PORT, udp://... or tcp+udp://...", true}, "listener", "listen"},
+	{FlagDef{"listen", "URL", "listen here: tcp://ADDRESS:PORT, udp://..., tcp+udp://... or unix:PATH", true}, "listener", "listen"},
 	{FlagDef{"to", "HOST:PORT", "send there: HOST:PORT or srv+NAME, and if need be ,weight=N or ,tier=N", true}, "backend", "host"},
 	{FlagDef{"balance", "WORD", "how to choose a peer: leastconn, roundrobin, random, first, sticky or hash", false}, "pool", "balance"},
 	{FlagDef{"resolver", "SERVER", "ask this DNS server: system, or udp://, tcp://, tls:// or https:// with an address", true}, "resolver", "servers"},

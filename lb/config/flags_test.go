@@ -158,9 +158,9 @@ func TestFlagProblems(t *testing.T) {
 			`--to: name: found "10.0.0.1" with type "srv", expected the name of a service, such as "_pg._tcp.example.com"`,
 			`--to: weight: found beside type "srv", expected to be left out: SRV records have their own`,
 		}},
-		{"listen", []string{"listen", "tcp://:1", "listen", "udp://:1", "listen", "tcp://127.0.0.1:1", "listen", ":5432", "listen", "unix:/run/x", "to", "h:1"}, []string{
-			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,
-			`--listen: found "unix:/run/x", not in this version, expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`,
+		{"listen", []string{"listen", "tcp://:1", "listen", "udp://:1", "listen", "tcp://127.0.0.1:1", "listen", ":5432", "listen", "unix:run/x", "to", "h:1"}, []string{
+			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH`,
+			`--listen: found "unix:run/x", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH: the path must be absolute, and as short as it can be said`,
 			`--listen: found tcp://127.0.0.1:1, which overlaps tcp://[::]:1 of --listen, expected each address once`,
 		}},
 		{"refresh bounds", []string{"listen", "tcp://:1", "to", "h:1", "max-refresh", "500ms"}, []string{

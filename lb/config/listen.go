@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-const listenForms = "tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT"
+const listenForms = "tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH"
 
 // listen reads one address to listen on, or a list.
 func (v value) listen(dst *[]Endpoint) {
@@ -25,9 +25,12 @@ func (v value) listen(dst *[]Endpoint) {
 
 func (v value) endpoints() []Endpoint {
 	s := v.raw.(string)
-	if strings.HasPrefix(s, "unix:") {
-		v.fail("found %s, %s, expected %s", v.found(), notYet, listenForms)
-		return nil
+	if path, ok := strings.CutPrefix(s, UnixPrefix); ok {
+		if why := socketPathProblem(path); why != "" {
+			v.unexpected("%s: %s", listenForms, why)
+			return nil
+		}
+		return []Endpoint{{Network: "unix", Path: path}}
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	networks := strings.Split(scheme, "+")

@@ -21,7 +21,7 @@ func readListeners(c *Config, v value) {
 		checkSources(e, l)
 		checkProxyIn(e, l)
 		checkMode(e, l)
-		checkSocketUDP(e, l)
+		checkSocketNetworks(e, l)
 		name := e.written("name")
 		if first, twice := seen[l.Name]; twice {
 			name.fail("found %q again, first %s, expected a name of its own", l.Name, first)

@@ -181,7 +181,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestListenAddresses(t *testing.T) {
-	const forms = `expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT`
+	const forms = `expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH`
 	for _, test := range []struct{ text, want, problem string }{
 		{`"tcp://10.0.0.1:80"`, "[tcp://10.0.0.1:80]", ""},
 		{`"udp://[2001:db8::1]:53"`, "[udp://[2001:db8::1]:53]", ""},
@@ -253,11 +253,11 @@ func TestAdminAddresses(t *testing.T) {
 		{":9000", "", `found "[::]:9000" without token_file, expected both: other hosts may ask only with a token`},
 		{"tcp://127.0.0.1:9000", "", `found "tcp://127.0.0.1:9000", ` + expected + `: without a scheme`},
 		{"unix:/run/ebb.sock", "unix:/run/ebb.sock", ""},
-		{"unix:ebb.sock", "", `found "unix:ebb.sock", ` + expected},
-		{"unix:", "", `found "unix:", ` + expected},
-		{"unix:@ebb", "", `found "unix:@ebb", ` + expected},
-		{"unix:/run/../ebb.sock", "", `found "unix:/run/../ebb.sock", ` + expected},
-		{long, "", `found "` + long[:80] + `"..., ` + expected + ` of at most 103 bytes`},
+		{"unix:ebb.sock", "", `found "unix:ebb.sock", ` + expected + `: the path must be absolute, and as short as it can be said`},
+		{"unix:", "", `found "unix:", ` + expected + `: the path must be absolute, and as short as it can be said`},
+		{"unix:@ebb", "", `found "unix:@ebb", ` + expected + `: the path must be absolute, and as short as it can be said`},
+		{"unix:/run/../ebb.sock", "", `found "unix:/run/../ebb.sock", ` + expected + `: the path must be absolute, and as short as it can be said`},
+		{long, "", `found "` + long[:80] + `"..., ` + expected + `: the path may have 103 bytes`},
 		{"127.0.0.1", "", `found "127.0.0.1", ` + expected + `: the port is missing`},
 		{"127.0.0.1:5432", "", ""},
 	} {
@@ -412,7 +412,7 @@ fall = 0
 		`:10: resolver.corp.deadline: found attempt_timeout 1s above deadline 500ms, expected at most as much`,
 		`:11: listener.pool: missing, expected the name of a pool`,
 		`:15: listener.name: found "pg" again, first on line 12, expected a name of its own`,
-		`:16: listener.listen: found "tcp://127.0.0.1:70000", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT or tcp+udp://ADDRESS:PORT: the port must be from 1 to 65535`,
+		`:16: listener.listen: found "tcp://127.0.0.1:70000", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH: the port must be from 1 to 65535`,
 		`:16: listener.listen: found tcp://127.0.0.1:5432, which overlaps tcp://0.0.0.0:5432 of listener.listen on line 13, expected each address once`,
 		`:17: listener.pool: found "primary", there is no such pool, expected "empty" or "pg-primary"`,
 		`:18: listener.idle_timeout: found "0s", expected a duration from 1ms to 8760h, or "off"`,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -31,6 +32,10 @@ type ClientSocket struct {
 	FastOpen    int           // 0 is off
 	V6Only      bool          `key:"v6only"`
 	ReusePort   bool
+
+	// Of unix sockets.
+	Mode  fs.FileMode
+	Group int // an id; -1 is that of the process
 }
 
 // PeerSocket is what sockets to the peers of a pool are asked for.
@@ -44,8 +49,17 @@ type PeerSocket struct {
 // DefaultSocket is one for which nothing was set.
 func DefaultSocket() Socket { return defaults().Pools[0].Socket.Socket }
 
-// BoundSocketKeys are those of a ClientSocket that cannot change while it is bound.
-var BoundSocketKeys = []string{"interface", "freebind", "transparent", "v6only", "reuse_port"}
+// Binds tells whether a key of a ClientSocket is settled for an endpoint of a network when that is bound.
+func (e Endpoint) Binds(key string) bool {
+	path := key == "mode" || key == "group"
+	switch e.Network {
+	case "tcp":
+		return slices.Contains([]string{"interface", "freebind", "transparent", "v6only", "reuse_port"}, key)
+	case "unix":
+		return path
+	}
+	return !path
+}
 
 const maxBuffer = 1 << 30 // bytes
 
@@ -70,6 +84,8 @@ var clientSocketKeys = append(shared(func(s *ClientSocket) *Socket { return &s.S
 	{name: "fast_open", read: func(s *ClientSocket, v value) { v.int(&s.FastOpen, 1, 65535, "off") }},
 	{name: "v6only", read: func(s *ClientSocket, v value) { v.bool(&s.V6Only) }},
 	{name: "reuse_port", read: func(s *ClientSocket, v value) { v.bool(&s.ReusePort) }},
+	{name: "mode", read: func(s *ClientSocket, v value) { v.mode(&s.Mode) }},
+	{name: "group", read: func(s *ClientSocket, v value) { v.group(&s.Group) }},
 }...)
 
 var peerSocketKeys = append(shared(func(s *PeerSocket) *Socket { return &s.Socket }), []key[PeerSocket]{
@@ -187,16 +203,27 @@ func checkKeepalive(v value, s *Socket) {
 	}
 }
 
-// checkSocketUDP refuses on a listener that is UDP what only TCP has, and on one without an IPv6 wildcard what is for that.
-func checkSocketUDP(v value, l Listener) {
+// checkSocketNetworks refuses on a listener what only other networks have, and without an IPv6 wildcard what is for that.
+func checkSocketNetworks(v value, l Listener) {
 	if len(l.Listen) == 0 || !v.has("socket") {
 		return
 	}
 	t := v.written("socket")
-	if !slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "udp" }) {
+	has := func(networks ...string) bool {
+		return slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return slices.Contains(networks, e.Network) })
+	}
+	if usual := defaults().Listeners[0].Socket; (l.Socket.Mode != usual.Mode || l.Socket.Group != usual.Group) && !has("unix") {
+		t.written("mode", "group").fail("found on a listener without a path, expected an address such as \"unix:/run/ebb/%s.sock\"", l.Name)
+	}
+	for _, name := range []string{"send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "reuse_port"} {
+		if t.has(name) && !has("tcp", "udp") {
+			t.written(name).fail("found on a listener that is a path, expected TCP or UDP")
+		}
+	}
+	if !has("tcp") {
 		for _, name := range []string{"nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "defer_accept", "fast_open"} {
 			if t.has(name) {
-				t.written(name).fail("found on a listener that is UDP, expected TCP: datagrams have no %s", name)
+				t.written(name).fail("found on a listener without TCP, expected an address of that: nothing else has %s", name)
 			}
 		}
 	}

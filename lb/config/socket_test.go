@@ -37,7 +37,7 @@ transparent = true
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Listeners[0].Socket; got != (ClientSocket{Socket: want, DeferAccept: time.Second, FastOpen: 65535, V6Only: true, ReusePort: true}) {
+	if got := c.Listeners[0].Socket; got != (ClientSocket{Socket: want, DeferAccept: time.Second, FastOpen: 65535, V6Only: true, ReusePort: true, Mode: 0o600, Group: -1}) {
 		t.Errorf("%+v", got)
 	}
 	if got := c.Pools[0].Socket; !reflect.DeepEqual(got, defaults().Pools[0].Socket) {
@@ -71,10 +71,14 @@ func TestSocketOptionsThatCannotBe(t *testing.T) {
 		{"listener", "tcp://:1", `interface = "a/b"`, `interface: found "a/b", expected the name of an interface or VRF, of at most 15 bytes, or "any"`},
 		{"listener", "tcp://:1", `interface = "0123456789abcdef"`, `interface: found "0123456789abcdef", expected the name of an interface or VRF, of at most 15 bytes, or "any"`},
 		{"listener", "tcp://:1", `defer_accept = "2h"`, `defer_accept: found "2h", expected whole seconds, from 1s to 3600s`},
-		{"listener", "tcp://:1", `source = "10.0.0.1"`, `source: unknown key, expected "nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "defer_accept", "fast_open", "v6only" or "reuse_port"`},
+		{"listener", "tcp://:1", `source = "10.0.0.1"`, `source: unknown key, expected "nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "defer_accept", "fast_open", "v6only", "reuse_port", "mode" or "group"`},
 		{"listener", "tcp://0.0.0.0:1", `v6only = true`, `v6only: found without an address that is all of IPv6, expected one such as "tcp://[::]:1"`},
-		{"listener", "udp://:1", `user_timeout = "1s"`, `user_timeout: found on a listener that is UDP, expected TCP: datagrams have no user_timeout`},
-		{"listener", "udp://:1", `defer_accept = "1s"`, `defer_accept: found on a listener that is UDP, expected TCP: datagrams have no defer_accept`},
+		{"listener", "udp://:1", `user_timeout = "1s"`, `user_timeout: found on a listener without TCP, expected an address of that: nothing else has user_timeout`},
+		{"listener", "udp://:1", `defer_accept = "1s"`, `defer_accept: found on a listener without TCP, expected an address of that: nothing else has defer_accept`},
+		{"listener", "tcp://:1", `mode = "0666"`, `mode: found on a listener without a path, expected an address such as "unix:/run/ebb/a.sock"`},
+		{"listener", "unix:/run/a.sock", `mode = "666"`, `mode: found "666", expected four octal digits, such as "0660"`},
+		{"listener", "unix:/run/a.sock", `mark = 1`, `mark: found on a listener that is a path, expected TCP or UDP`},
+		{"listener", "unix:/run/a.sock", `nodelay = true`, `nodelay: found on a listener without TCP, expected an address of that: nothing else has nodelay`},
 		{"pool.p", "tcp://:1", `v6only = true`, `v6only: unknown key, expected "nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "source" or "source_ports"`},
 		{"pool.p", "tcp://:1", `source = "db.test"`, `source: found "db.test", expected "auto", "client", an address, or two of them, one of each family`},
 		{"pool.p", "tcp://:1", `source = ["10.0.0.1", "10.0.0.2"]`, `source: found "10.0.0.2", expected at most one address of each family`},
@@ -118,4 +122,23 @@ func TestProblemOfASocketOption(t *testing.T) {
 	if got, want := c.Problem("pool p socket.mark", "no").String(), "f:"+strconv.Itoa(line)+": pool.p.socket.mark: no"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+func TestListenAtPaths(t *testing.T) {
+	const path = "unix:/run/ebb/a.sock"
+	for _, text := range []string{`"` + path + `"`, `["tcp://127.0.0.1:5432", "` + path + `"]`} {
+		c, err := Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, text+"\nsocket = { mode = \"0660\" }", 1), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := c.Listeners[0]
+		at := l.Listen[len(l.Listen)-1]
+		if at != (Endpoint{Network: "unix", Path: "/run/ebb/a.sock"}) || at.String() != path || l.Socket.Mode != 0o660 || l.Socket.Group != -1 {
+			t.Errorf("%s: %+v", text, l)
+		}
+	}
+	_, err := Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, `["`+path+`", "`+path+`"]`, 1), nil)
+	problems(t, err, `f:3: listener.listen: found unix:/run/ebb/a.sock, which listener.listen on line 3 has, expected each socket once`)
+	_, err = Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, `"`+path+`"`, 1)+"[admin]\nlisten = \""+path+"\"\n", nil)
+	problems(t, err, `f:10: admin.listen: found unix:/run/ebb/a.sock, which listener.listen on line 3 has, expected each socket once`)
 }

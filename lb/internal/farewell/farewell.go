@@ -14,9 +14,10 @@ package farewell
 import (
 	"bufio"
 	"io"
-	"net"
 	"sync"
 	"time"
+
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // Dialect is what a client understands.
@@ -53,7 +54,7 @@ const (
 type Teller struct {
 	mu     sync.Mutex
 	places int
-	open   map[*net.TCPConn]struct{}
+	open   map[sock.Conn]struct{}
 	closed bool
 	all    sync.WaitGroup
 }
@@ -77,7 +78,7 @@ func (t *Teller) Cancel() {
 }
 
 // Say takes ownership of a connection, from which nothing was read. It does not block.
-func (t *Teller) Say(c *net.TCPConn, d Dialect, why Reason) {
+func (t *Teller) Say(c sock.Conn, d Dialect, why Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -85,7 +86,7 @@ func (t *Teller) Say(c *net.TCPConn, d Dialect, why Reason) {
 		return
 	}
 	if t.open == nil {
-		t.open = make(map[*net.TCPConn]struct{})
+		t.open = make(map[sock.Conn]struct{})
 	}
 	t.open[c] = struct{}{}
 	_ = c.SetDeadline(time.Now().Add(mostTime)) // here, so that it is not after that of Close
@@ -110,7 +111,7 @@ func (t *Teller) Close() {
 }
 
 // say has until the connection's deadline.
-func say(c *net.TCPConn, d Dialect, why Reason) {
+func say(c sock.Conn, d Dialect, why Reason) {
 	defer func() { _ = c.Close() }()
 	r := bufio.NewReaderSize(io.LimitReader(c, mostBytes), 512)
 	var err error
@@ -123,7 +124,7 @@ func say(c *net.TCPConn, d Dialect, why Reason) {
 		err = redis(r, c, why)
 	}
 	if err != nil {
-		_ = c.SetLinger(0)
+		sock.Abort(c)
 		return
 	}
 	_ = c.CloseWrite()

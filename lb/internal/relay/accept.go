@@ -19,14 +19,14 @@ const (
 
 // Acceptor accepts connections until it is closed. No error ends it.
 type Acceptor struct {
-	ln     *net.TCPListener
+	ln     sock.Listener
 	wish   atomic.Pointer[sock.Options] // of connections
 	closed chan struct{}
 	once   sync.Once
 }
 
 // NewAcceptor takes ownership of ln, which was made with the options.
-func NewAcceptor(ln *net.TCPListener, o *sock.Options) *Acceptor {
+func NewAcceptor(ln sock.Listener, o *sock.Options) *Acceptor {
 	a := &Acceptor{ln: ln, closed: make(chan struct{})}
 	a.wish.Store(o)
 	return a
@@ -42,12 +42,13 @@ func (a *Acceptor) Retune(now *sock.Options) {
 
 // Run hands each connection to serve, which owns it and must not block, and each failure's reason to failed. It returns
 // after Close.
-func (a *Acceptor) Run(serve func(*net.TCPConn), failed func(reason string)) {
+func (a *Acceptor) Run(serve func(sock.Conn), failed func(reason string)) {
 	backoff := backoffMin
 	for {
-		c, err := a.ln.AcceptTCP()
+		accepted, err := a.ln.Accept()
 		if err == nil {
 			backoff = backoffMin
+			c := accepted.(sock.Conn)
 			a.wish.Load().Settle(c)
 			serve(c)
 			continue

@@ -19,6 +19,7 @@ type accepting struct {
 	failed  func(reason string)
 	backoff time.Duration
 	paused  bool
+	path    bool           // of a unix socket: nobody has an address
 	local   netip.AddrPort // what every client connected to; the zero value if each may have asked another address
 	slot    int32          // its timer
 	index   int            // in loop.listeners
@@ -39,7 +40,8 @@ func (l *loop) listen(a *accepting, fd int) {
 		l.listeners = append(l.listeners, nil)
 	}
 	l.listeners[a.index] = a
-	if local := sock.LocalAddr(fd); !local.Addr().IsUnspecified() {
+	local := sock.LocalAddr(fd)
+	if a.path = !local.IsValid(); !local.Addr().IsUnspecified() {
 		a.local = local
 	}
 	a.socket = l.engine.Attach(fd, ownerListener|uint32(a.index))
@@ -108,7 +110,7 @@ func (l *loop) exhausted(err error) {
 
 func (a *accepting) accepted(l *loop, fd int) {
 	peer := sock.PeerAddr(fd)
-	if !peer.IsValid() { // gone again: as good as never accepted
+	if !peer.IsValid() && !a.path { // gone again: as good as never accepted
 		closeAborted(fd)
 		return
 	}
@@ -117,7 +119,7 @@ func (a *accepting) accepted(l *loop, fd int) {
 	}
 	to := l.place()
 	local := a.local
-	if !local.IsValid() {
+	if !local.IsValid() && !a.path {
 		local = sock.LocalAddr(fd)
 	}
 	s, d := a.serve(peer, local, to.number)

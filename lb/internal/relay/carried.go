@@ -240,7 +240,7 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 			k.half[from].paused = true
 			l.engine.Pause(k.socket[from])
 		}
-	case c.Result == 0 && !k.half[to].passed && !sock.PeerAddr(int(k.fd[from])).IsValid():
+	case c.Result == 0 && !k.half[to].passed && sock.Gone(int(k.fd[from])):
 		// The kernel reports a reset once. If a send had it, the next receive looks like an end (R3). A connection that is
 		// gone although we have not sent our FIN has not ended, it was cut.
 		l.cut(slot, k, reset[from])
@@ -349,7 +349,7 @@ func (l *loop) finish(slot int32, k *carried, w end.Word) {
 }
 
 // handOver makes a connection of its own of a client's descriptor, which the engine closes; nil if that cannot be.
-func handOver(fd int) *net.TCPConn {
+func handOver(fd int) sock.Conn {
 	twin, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil
@@ -360,7 +360,7 @@ func handOver(fd int) *net.TCPConn {
 	if err != nil {
 		return nil
 	}
-	return c.(*net.TCPConn)
+	return c.(sock.Conn)
 }
 
 // closed is told that a socket is closed.

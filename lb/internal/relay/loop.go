@@ -150,7 +150,7 @@ func (l *loop) complete(c *engine.Completion) {
 		}
 	case engine.Left:
 		if k.phase == parked {
-			l.cut(slot, k, leftBy(!sock.PeerAddr(int(k.fd[sd])).IsValid()))
+			l.cut(slot, k, leftBy(sock.Gone(int(k.fd[sd]))))
 		}
 	case engine.Closed:
 		l.closed(slot, k, sd)

@@ -5,7 +5,6 @@ package relay
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 
@@ -81,7 +80,7 @@ func (ls *Loops) Count() int { return len(ls.loops) }
 
 // Acceptor takes ownership of a listener that all loops share, or of one for each. The kernel queues connections; none is
 // accepted before Run.
-func (ls *Loops) Acceptor(lns ...*net.TCPListener) (*LoopAcceptor, error) {
+func (ls *Loops) Acceptor(lns ...sock.Listener) (*LoopAcceptor, error) {
 	var fds []int
 	var errs []error
 	for _, ln := range lns {
@@ -141,7 +140,7 @@ func closeAll(fds []int) {
 }
 
 // split gives each of n loops its own descriptor of the listener.
-func split(ln *net.TCPListener, n int) (fds []int, err error) {
+func split(ln sock.Listener, n int) (fds []int, err error) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
 		return nil, err

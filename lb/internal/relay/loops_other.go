@@ -4,7 +4,6 @@ package relay
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"time"
 
@@ -48,7 +47,7 @@ func (*Loops) Close() {}
 type LoopAcceptor struct{}
 
 // Acceptor tells that this system has no engine.
-func (*Loops) Acceptor(...*net.TCPListener) (*LoopAcceptor, error) { return nil, errors.ErrUnsupported }
+func (*Loops) Acceptor(...sock.Listener) (*LoopAcceptor, error) { return nil, errors.ErrUnsupported }
 
 // Run does nothing.
 func (*LoopAcceptor) Run(func(client, local netip.AddrPort, carrier int) (*Session, Director), func(reason string)) {

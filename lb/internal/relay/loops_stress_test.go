@@ -76,9 +76,9 @@ func (d *once) Next() (netip.AddrPort, end.Word) {
 }
 func (d *once) Header(preface.Header) end.Word { return end.None }
 
-func (d *once) Failed(error)                         {}
-func (d *once) Connected() bool                      { return true }
-func (d *once) Farewell(end.Word) func(*net.TCPConn) { return nil }
+func (d *once) Failed(error)                      {}
+func (d *once) Connected() bool                   { return true }
+func (d *once) Farewell(end.Word) func(sock.Conn) { return nil }
 func (d *once) Done(w end.Word) {
 	if d.ended {
 		panic("done twice")

@@ -3,13 +3,13 @@ package relay
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
 // bufferSize is what one read takes at most. 64 KiB is where larger buffers stop to pay on loopback.
@@ -19,7 +19,7 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // pump moves bytes from one socket to the other until EOF, which it passes on, or until either fails. done is this
 // direction's bit in s.finished; fromReset and toReset are the words for an abort of either side.
-func (s *Session) pump(from, to *net.TCPConn, moved *atomic.Int64, done uint32, fromReset, toReset end.Word) {
+func (s *Session) pump(from, to sock.Conn, moved *atomic.Int64, done uint32, fromReset, toReset end.Word) {
 	speaker := client
 	if done == serverDone {
 		speaker = server
@@ -79,7 +79,7 @@ type reader struct {
 	gone bool // at the end of the stream there was no connection any more
 }
 
-func newReader(c *net.TCPConn) (*reader, error) {
+func newReader(c sock.Conn) (*reader, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err

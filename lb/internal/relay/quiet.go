@@ -2,7 +2,6 @@ package relay
 
 import (
 	"encoding/binary"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,7 +141,7 @@ func (h *heard) atRest() bool {
 // atRest is for a session that no loop carries.
 func (s *Session) atRest() bool { return s.heard.atRest() && !unread(s.client) && !unread(s.server) }
 
-func unread(c *net.TCPConn) (is bool) {
+func unread(c sock.Conn) (is bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return true

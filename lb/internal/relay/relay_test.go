@@ -65,7 +65,7 @@ func (d *director) Connected() bool {
 	return d.connected > d.unwanted
 }
 
-func (d *director) Farewell(end.Word) func(*net.TCPConn) { return nil }
+func (d *director) Farewell(end.Word) func(sock.Conn) { return nil }
 
 func (d *director) Done(w end.Word) {
 	select {
@@ -353,7 +353,7 @@ func TestAcceptorBacksOffAndRecovers(t *testing.T) {
 	got := make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		a.Run(func(c *net.TCPConn) { c.Close(); got <- struct{}{} }, func(string) { t.Error("failed without cause") })
+		a.Run(func(c sock.Conn) { c.Close(); got <- struct{}{} }, func(string) { t.Error("failed without cause") })
 	})
 	dialTo(t, ln)
 	<-got

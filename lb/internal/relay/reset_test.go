@@ -17,10 +17,10 @@ import (
 func TestReaderTellsAResetFromAnEnd(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		close func(*net.TCPConn)
+		close func(sock.Conn)
 		gone  bool
 	}{
-		{"end", func(c *net.TCPConn) { c.CloseWrite() }, false},
+		{"end", func(c sock.Conn) { c.CloseWrite() }, false},
 		{"reset", sock.Abort, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

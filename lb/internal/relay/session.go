@@ -69,7 +69,7 @@ type Director interface {
 	Connected() bool
 	// Farewell names who takes over the client of a session that ends without a peer; nil lets it be reset. It is called at
 	// most once, and what it names is called at once, before Done: with nil if the connection could not be handed over.
-	Farewell(end.Word) func(*net.TCPConn)
+	Farewell(end.Word) func(sock.Conn)
 	// Done tells the end. Both sockets are closed, but for a client that was taken over.
 	Done(end.Word)
 }
@@ -101,7 +101,7 @@ type Session struct {
 	resumed chan struct{} // of the portable twin; holds one
 
 	mu     sync.Mutex // guards what follows against Kill
-	client *net.TCPConn
+	client sock.Conn
 	server *net.TCPConn
 	timer  *time.Timer
 	ended  bool // no timer is armed any more
@@ -125,7 +125,7 @@ const (
 )
 
 // Run serves the client until the session ends and closes both sockets.
-func (s *Session) Run(client *net.TCPConn, d Director) {
+func (s *Session) Run(client sock.Conn, d Director) {
 	s.born, s.heard = time.Now(), new(heard)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -3,7 +3,6 @@
 package sock
 
 import (
-	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +16,7 @@ func Unread(fd int) bool {
 }
 
 // Left tells, without reading, whether the other side has finished or aborted; aborted says which of both.
-func Left(c *net.TCPConn) (left, aborted bool) {
+func Left(c Conn) (left, aborted bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return true, true

@@ -72,11 +72,15 @@ func (k KeepAlive) config() net.KeepAliveConfig {
 }
 
 // Settle gives an accepted or connected TCP connection what net has set its own way.
-func (o *Options) Settle(c *net.TCPConn) {
-	if o.Nagle {
-		_ = c.SetNoDelay(false)
+func (o *Options) Settle(c Conn) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return
 	}
-	_ = c.SetKeepAliveConfig(o.KeepAlive.config()) // fails only on a socket that is gone
+	if o.Nagle {
+		_ = tcp.SetNoDelay(false)
+	}
+	_ = tcp.SetKeepAliveConfig(o.KeepAlive.config()) // fails only on a socket that is gone
 }
 
 // An OptionError is an option that a socket did not get. It says nothing about a peer.

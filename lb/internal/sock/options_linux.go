@@ -270,13 +270,11 @@ func (o *Options) Probe(stream, listen, v6 bool) (missing []*OptionError) {
 }
 
 // try sets one option on a new socket. That this host has no such family is no fault of the option.
-func (o *Options) try(p option, family, kind int) error {
-	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil
+func (o *Options) try(p option, family, kind int) (err error) {
+	if fd, absent := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0); absent == nil {
+		err = p.set(fd, family, o)
+		_ = unix.Close(fd)
 	}
-	err = p.set(fd, family, o)
-	_ = unix.Close(fd)
 	return err
 }
 

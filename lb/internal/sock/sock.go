@@ -123,8 +123,11 @@ func AcceptReason(err error) string {
 }
 
 // Abort closes a connection with RST: what is queued is thrown away and the other side learns that the stream was cut.
-func Abort(c *net.TCPConn) {
-	_ = c.SetLinger(0) // fails only on a closed socket
+// At a path there is no RST: the other side sees the end of the stream, or a reset where it has sent what was not read.
+func Abort(c Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // fails only on a closed socket
+	}
 	_ = c.Close()
 }
 

@@ -70,6 +70,14 @@ func LocalAddr(fd int) netip.AddrPort { return name(unix.SYS_GETSOCKNAME, fd) }
 // PeerAddr is the other side's address; the zero value once the connection is gone.
 func PeerAddr(fd int) netip.AddrPort { return name(unix.SYS_GETPEERNAME, fd) }
 
+// Gone tells that a socket that was connected is not any more: it was reset. One at a path never is.
+func Gone(fd int) bool {
+	var b [SockaddrSize]byte
+	n := uint32(len(b))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&n)))
+	return errno != 0
+}
+
 func name(call uintptr, fd int) netip.AddrPort {
 	var b [SockaddrSize]byte
 	n := uint32(len(b))

@@ -100,7 +100,7 @@ func (h *haproxy) binds(p *proxy) (list []bind) {
 func bindAddress(s string) (address, why string) {
 	s = strings.TrimPrefix(s, "tcp@")
 	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, "unix@") || strings.HasPrefix(s, "abns@") || strings.HasPrefix(s, "uxst@") {
-		return "", "ebb does not listen on unix sockets in this version: write an address of 127.0.0.0/8"
+		return "", `unix sockets are not carried over: write listen = "unix:PATH", and who may connect as mode and group of its socket`
 	}
 	family, rest, ok := strings.Cut(s, "@")
 	if ok {

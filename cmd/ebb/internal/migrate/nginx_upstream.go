@@ -300,7 +300,7 @@ func (n *nginx) resolver(list []*directive, s settings) (name, family string, re
 // listenAddress is an address of nginx as ebb writes it, without a scheme.
 func listenAddress(s string) (address, why string) {
 	if strings.HasPrefix(s, "unix:") {
-		return "", "ebb does not listen on unix sockets in this version: write an address of 127.0.0.0/8"
+		return "", `unix sockets are not carried over: write listen = "unix:PATH", and who may connect as mode and group of its socket`
 	}
 	host, port := "0.0.0.0", s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
