@@ -22,14 +22,14 @@ type udpBackend struct {
 	sources []netip.AddrPort // of each datagram
 }
 
-// serveUDP answers each datagram with answer(datagram), unless that is nil. It is closed with the test.
+// serveUDP answers each datagram with answer(datagram), unless that is nil. Port 0 is any. It is closed with the test.
 func serveUDP(t *testing.T, addr netip.AddrPort, answer func([]byte) []byte) *udpBackend {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &udpBackend{addr: addr, conn: conn}
+	b := &udpBackend{addr: conn.LocalAddr().(*net.UDPAddr).AddrPort(), conn: conn}
 	b.done.Go(func() {
 		buf := make([]byte, 64<<10)
 		for {

@@ -201,3 +201,31 @@ func TestUD9OwnListenersAreNoClients(t *testing.T) {
 		}
 	}
 }
+
+// A client that may not come in costs nobody else anything, and itself only as long as it may not.
+func TestUD14DeniedClientsAreDroppedAlone(t *testing.T) {
+	r, _ := datagrams(t, "127.0.0.2")
+	r.listener().Deny = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
+	r.serve()
+	at := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(r.addr()))
+	c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	denied := udpClient{c, r}
+	other := r.udp()
+	other.ask()
+	denied.send()
+	l := r.server.running().listeners[0]
+	eventually(t, "the drop", func() bool { return l.dropped.all()["denied"] == 1 })
+	other.ask()
+	r.udp().ask()
+	r.reloads(func(c *config.Config) { c.Listeners[0].Deny = nil }, "listener front: changed deny")
+	denied.ask()
+	if n := l.total.Load(); n != 3 {
+		t.Errorf("%d flows", n)
+	}
+	r.cutAll()
+}
