@@ -270,12 +270,12 @@ func (o *Options) Probe(stream, listen, v6 bool) (missing []*OptionError) {
 }
 
 // try sets one option on a new socket. That this host has no such family is no fault of the option.
-func (o *Options) try(p option, family, kind int) (err error) {
+func (o *Options) try(p option, family, kind int) error {
 	if fd, absent := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0); absent == nil {
-		err = p.set(fd, family, o)
-		_ = unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
+		return p.set(fd, family, o)
 	}
-	return err
+	return nil
 }
 
 // set sets an option whose failure changes nothing that a session could act upon.
