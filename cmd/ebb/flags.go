@@ -25,7 +25,7 @@ type flagGroup struct{ title, names string }
 
 var flagGroups = []flagGroup{
 	{"Where from and where to", "config listen to"},
-	{"Peers", "balance check want connect-timeout proxy-out"},
+	{"Peers", "balance check want check-user check-password-file connect-timeout proxy-out"},
 	{"Names", "resolver allow-answers min-refresh max-refresh"},
 	{"Sessions", "max-conns idle-timeout proxy-in engine loops"},
 	{"Process", "admin admin-token-file log-level log-format access-log watch ready-fd help"},

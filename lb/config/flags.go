@@ -32,6 +32,8 @@ var flagDefs = []flagDef{
 	{FlagDef{"max-refresh", "DURATION", "ask for a name at least this often", false}, "backend", "max_refresh"},
 	{FlagDef{"check", "KIND", "check the health of peers: tcp, tls, http, dns, postgres, mysql or redis", false}, "check", "kind"},
 	{FlagDef{"want", "ROLE", "use only peers of this role, as their check tells: any, primary or replica", false}, "check", "want"},
+	{FlagDef{"check-user", "NAME", "the account of a check that logs in: postgres, mysql or redis", false}, "check", "user"},
+	{FlagDef{"check-password-file", "FILE", "the password of that account is in this file", false}, "check", "password_file"},
 	{FlagDef{"connect-timeout", "DURATION", "give up connecting to a peer after this", false}, "pool", "connect_timeout"},
 	{FlagDef{"idle-timeout", "DURATION", "end a session that moves nothing for this long, or off", false}, "listener", "idle_timeout"},
 	{FlagDef{"max-conns", "N", "sessions at a time for each listener, or off", false}, "listener", "max_conns"},
@@ -149,8 +151,8 @@ func FromFlags(f *Flags) (*Config, error) {
 			for _, text := range texts {
 				backends = append(backends, d.value(src, text))
 			}
-		case d.Name == "want" && len(f.given["check"]) == 0:
-			d.value(src, nil).fail("found without --check, which tells roles, expected both")
+		case d.table == "check" && len(f.given["check"]) == 0:
+			d.value(src, nil).fail("found without --check, expected both")
 		default:
 			tables[d.table][d.key] = d.entry(src, texts)
 		}

@@ -34,6 +34,17 @@ pool = "default"
 host = "db.example.com"
 port = 5432
 `},
+		{"roles", []string{"listen", "tcp://:5432", "to", "db:1", "check", "postgres", "check-user", "ebb", "want", "primary"}, `
+[[listener]]
+name = "default"
+listen = "tcp://[::]:5432"
+pool = "default"
+[pool.default]
+check = { kind = "postgres", user = "ebb", want = "primary" }
+[[pool.default.backend]]
+host = "db"
+port = 1
+`},
 		{"all", []string{
 			"listen", "tcp+udp://[::1]:53", "listen", "tcp://:5432", "to", "[2001:db8::1]:5432", "to", "db.:1,weight=0,tier=1", "to", "srv+_pg._tcp.test,tier=2",
 			"balance", "leastconn", "balance", "roundrobin", "resolver", "udp://10.0.0.2", "resolver", "udp://10.0.0.3:54,system",
@@ -133,7 +144,13 @@ func TestFlagProblems(t *testing.T) {
 			`--proxy-out: found "v3", expected "off", "v1" or "v2"`,
 		}},
 		{"roles of whom", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary"}, []string{
-			`--want: found without --check, which tells roles, expected both`,
+			`--want: found without --check, expected both`,
+		}},
+		{"an account for nothing", []string{"listen", "tcp://:1", "to", "h:1", "check-user", "u", "check-password-file", "/nowhere"}, []string{
+			`--check-user: found without --check, expected both`, `--check-password-file: found without --check, expected both`,
+		}},
+		{"an account that has no use", []string{"listen", "tcp://:1", "to", "h:1", "check", "tcp", "check-user", "u"}, []string{
+			`--check-user: found with kind "tcp", which has no use for it, expected with kind "postgres", "mysql" or "redis"`,
 		}},
 		{"roles from whom", []string{"listen", "tcp://:1", "to", "h:1", "want", "primary", "check", "postgres"}, []string{
 			`--want: found without user, expected both: postgres tells role and lag only to an account`,
