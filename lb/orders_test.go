@@ -63,6 +63,10 @@ func lives(c *net.TCPConn) bool {
 func TestDR1DrainReadyAndMaint(t *testing.T) {
 	r, peers := two(t, func(r *rig) { r.pool().Check = fastCheck() })
 	a := peers[0].addr
+	eventually(t, "both up", func() bool { // each first result is an epoch of its own
+		p := r.status().Peers
+		return len(p) == 2 && p[0].Health == "up" && p[1].Health == "up"
+	})
 	var held []*net.TCPConn
 	for range 50 {
 		held = append(held, r.on(a))
