@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command failover measures what clients of a database see when its primary changes: behind ebb with its default settings,
 // and behind HAProxy as Patroni's template sets it up. For each scenario it starts two PostgreSQL servers with streaming
 // replication and 50 clients that write through the proxy, then does to the primary what the scenario says.
