@@ -118,6 +118,15 @@ func (b *backend) close() {
 	b.wg.Wait()
 }
 
+// say writes a text on every connection.
+func (b *backend) say(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.open {
+		_, _ = peerConn{c, b}.Write([]byte(text))
+	}
+}
+
 // deafen stops listening, so that connects are refused, and leaves the connections alone.
 func (b *backend) deafen() { b.ln.Close() }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"testing"
@@ -102,5 +103,60 @@ func TestTD5(t *testing.T) {
 			}
 			oracle(t, e, b)
 		})
+	}
+}
+
+// TestTO9 takes the cable out on one side of a session, while bytes are on their way there: user_timeout ends both sides.
+func TestTO9(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"uring", "epoll", "portable"} {
+		for _, side := range []string{"client", "server"} {
+			t.Run(engine+"/"+side, func(t *testing.T) {
+				t.Parallel()
+				n := newNetwork(t, link.Faults{}, 9)
+				ended := make(chan error, 1)
+				var b *backend
+				within(t, n.server, func() {
+					b = serve(t, netip.AddrPortFrom(backAddr, freePort(t)), func(c peerConn) {
+						_, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+						ended <- err
+					})
+				})
+				e := start(t, setup{
+					place: place{space: n.middle}, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
+					top:      fmt.Sprintf("[relay]\nengine = %q", engine),
+					listener: `socket.user_timeout = "1s"`, pool: `socket.user_timeout = "1s"`,
+				})
+				var c client
+				within(t, n.client, func() { c = dial(t, e.addr) })
+				c.echoes(t, []byte("in"))
+				begin := time.Now()
+				cable := n.back
+				if side == "client" {
+					cable = n.front
+				}
+				cable.Part(true)
+				c.send(t, []byte("out"))
+				if side == "client" { // what it sends does not come; what is sent to it has to be on its way
+					within(t, n.server, func() { b.say("out") })
+				}
+				s := e.oneSession(t)
+				atLeast(t, "the end", time.Since(begin), time.Second)
+				if want := map[string]string{"client": "client_reset", "server": "server_reset"}[side]; s.End != want {
+					t.Errorf("end %q, want %q", s.End, want)
+				}
+				if side == "client" {
+					if err := <-ended; err == nil {
+						t.Error("the server was told a clean end")
+					}
+				} else {
+					c.wantReset(t)
+				}
+				cable.Part(false)
+				c.Close()
+				b.close()
+				oracle(t, e)
+			})
+		}
 	}
 }
