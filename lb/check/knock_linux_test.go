@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A connect that nobody answers ends with its time; those of others do not wait for it.
@@ -75,6 +77,10 @@ func crowded(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	patiently(t, "the room to be taken", func() bool { // the last packet of the handshake may be on its way still
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err == nil && info.Unacked > 0 // of a socket that listens: who waits to be accepted
+	})
 	return at
 }
 
