@@ -149,6 +149,37 @@ func TestDR3(t *testing.T) {
 	}
 }
 
+// While ebb stops, a flow goes on both ways and a new one is not opened. It ends when its flows are idle.
+func TestDR4(t *testing.T) {
+	t.Parallel()
+	b := echoUDP(t, at(2, freePort(t)))
+	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`, top: `shutdown_timeout = "1m"`})
+	old := listenUDP(t, at(1, 0))
+	echoes := func() {
+		old.send(t, []byte("still"), e.addr)
+		if got, _ := old.recv(t); string(got) != "still" {
+			t.Fatalf("%q came back", got)
+		}
+	}
+	echoes()
+	e.signal(t, syscall.SIGTERM)
+	eventually(t, "a new client to be turned away", func() bool {
+		echoes()
+		listenUDP(t, at(1, 0)).send(t, []byte("new"), e.addr)
+		return e.metrics(t).sum("ebb_udp_dropped_total", label("reason", "closing")) > 0
+	})
+	echoes()
+	if code := e.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, s := range e.logs.ended() {
+		if s.End != "idle" {
+			t.Errorf("%+v", s)
+		}
+	}
+	e.soundLog(t)
+}
+
 // Once the last session has ended there is nothing to wait for, and a second signal waits for nothing.
 func TestShutdownWaitsNoLongerThanNeeded(t *testing.T) {
 	t.Parallel()

@@ -519,17 +519,25 @@ func TestNoPeerDropsAndEnds(t *testing.T) {
 	}
 }
 
-// Stop turns new datagrams away while answers still arrive; Close waits for the flows, which Kill ends, the first cause
-// winning.
-func TestStopKillClose(t *testing.T) {
+// DR-4: Stop turns new clients away while flows that live go on both ways; Close waits for them, which Kill ends, the first
+// cause winning.
+func TestDR4StopKillClose(t *testing.T) {
 	peer, c := bind(t, localhost), bind(t, localhost)
 	r := newRig(t, localhost, time.Minute, peer.addr)
 	c.send(r.addr, []byte("ask"))
 	from := peer.recv([]byte("ask"))
 	r.table.Stop()
 	r.running.Wait()
+	stranger := bind(t, localhost)
+	stranger.send(r.addr, []byte("new"))
+	c.send(r.addr, []byte("more"))
+	peer.recv([]byte("more"))
 	peer.send(from, []byte("late"))
 	c.recv([]byte("late"))
+	r.await("the stranger's datagram", func() bool { return slices.Contains(r.drops(), "closing") })
+	if n := len(r.opened()); n != 1 {
+		t.Errorf("%d flows", n)
+	}
 
 	closed := make(chan struct{})
 	go func() { r.table.Close(); close(closed) }()

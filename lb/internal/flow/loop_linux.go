@@ -94,7 +94,7 @@ type loop struct {
 	replies *sock.Vector
 	ending  []*Flow
 
-	stopped chan struct{} // closed when no more is read from clients
+	stopped chan struct{} // closed when no more flows are opened
 	gone    chan struct{} // closed when the loop has ended
 
 	queue struct {

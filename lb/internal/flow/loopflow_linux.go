@@ -125,23 +125,15 @@ func (l *loop) obey() bool {
 	for _, f := range killed {
 		l.end(f, end.Word(f.cause.Load()))
 	}
-	if stop {
-		l.stopListening()
+	if stop && !l.table.closing.Swap(true) {
+		close(l.stopped)
 	}
 	if !over || l.live > 0 {
 		return false
 	}
+	l.intake.deafen(l.fd)
 	l.queue.mu.Lock()
 	l.queue.over = true
 	l.queue.mu.Unlock()
 	return true
-}
-
-func (l *loop) stopListening() {
-	select {
-	case <-l.stopped:
-	default:
-		l.intake.deafen(l.fd)
-		close(l.stopped)
-	}
 }

@@ -16,9 +16,18 @@ import (
 type portable struct {
 	table   *Table
 	serving sync.WaitGroup
+	reading sync.WaitGroup
+	passing sync.Mutex    // while a datagram opens a flow or goes to one
+	stopped chan struct{} // closed when no more flows are opened
 }
 
 func (p *portable) run() {
+	p.reading.Go(p.read)
+	<-p.stopped
+}
+
+// read passes on what clients send, until close.
+func (p *portable) read() {
 	t := p.table
 	b, oob := make([]byte, maxDatagram), make([]byte, sock.OOBSize)
 	for {
@@ -35,7 +44,9 @@ func (p *portable) run() {
 			if n := t.conn.Lost(); n > 0 {
 				t.owner.Overflowed(In, n)
 			}
+			p.passing.Lock()
 			t.send(b[:n], key{client, local})
+			p.passing.Unlock()
 		}
 	}
 }
@@ -64,10 +75,18 @@ func (p *portable) cut(f *Flow, w end.Word) {
 
 func (p *portable) killed(f *Flow) { _ = f.server.SetReadDeadline(time.Unix(1, 0)) }
 
-func (p *portable) stop() { _ = p.table.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (p *portable) stop() {
+	p.passing.Lock()
+	defer p.passing.Unlock()
+	if !p.table.closing.Swap(true) {
+		close(p.stopped)
+	}
+}
 
 func (p *portable) close() {
 	p.serving.Wait()
+	_ = p.table.conn.SetReadDeadline(time.Unix(1, 0))
+	p.reading.Wait()
 	_ = p.table.conn.Close()
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type Table struct {
 	owner   Owner
 	carrier carrier
 	spare   *Flow // one that was refused
+	closing atomic.Bool
 
 	mu       sync.Mutex
 	flows    map[key]*Flow // those that take datagrams
@@ -42,7 +44,7 @@ type Table struct {
 // carrier moves the datagrams of a table. Where nothing else is said, its methods are for the goroutine that reads the
 // listening socket.
 type carrier interface {
-	// run reads the listening socket until stop.
+	// run returns after stop, when no more flows are opened; what is there goes on until close.
 	run()
 	// dial makes the flow's socket towards its peer.
 	dial(f *Flow) error
@@ -68,7 +70,7 @@ func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error)
 		routes: newRoutes(),
 	}
 	if engine == "portable" {
-		t.carrier = &portable{table: t}
+		t.carrier = &portable{table: t, stopped: make(chan struct{})}
 		return t, nil
 	}
 	l, err := newLoop(t, engine)
@@ -79,7 +81,7 @@ func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error)
 	return t, nil
 }
 
-// Run reads the listening socket until Stop.
+// Run opens flows until Stop. When it has returned, the owner knows all there will be.
 func (t *Table) Run() { t.carrier.run() }
 
 // send passes one datagram to its flow, opening one if need be.
@@ -151,6 +153,10 @@ func (t *Table) find(k key) *Flow {
 
 // start makes a flow for a datagram; nil means that it is dropped, and counted.
 func (t *Table) start(b []byte, k key) *Flow {
+	if t.closing.Load() {
+		t.owner.Dropped("closing")
+		return nil
+	}
 	f := t.spare
 	if t.spare = nil; f == nil {
 		f = &Flow{table: t, gone: make(chan struct{})}
@@ -248,7 +254,7 @@ func (t *Table) noteRefusal(f *Flow) {
 	t.refusals[key{f.Client, f.Local}] = f.peer
 }
 
-// Stop reads no more from clients. Flows that live go on until they are idle or cut; replies still reach their clients.
+// Stop opens no more flows. Those that live go on, both ways, until they are idle or cut.
 func (t *Table) Stop() { t.carrier.stop() }
 
 // Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket. Call it after Run
