@@ -29,6 +29,10 @@ func TestDashboard(t *testing.T) {
 	echo(t, at(3, port))
 	s := setup{hosts: []string{host(2), host(3)}, port: port, check: `kind = "tcp"`}
 	e := start(t, s)
+	eventually(t, "both peers to be checked", func() bool { // each first result is an epoch of its own
+		p := e.poolStatus(t).Peers
+		return len(p) == 2 && p[0].Health == "up" && p[1].Health == "up"
+	})
 	for range 4 {
 		dial(t, e.addr).echoes(t, []byte("ping"))
 	}
