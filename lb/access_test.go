@@ -252,3 +252,27 @@ func TestLI2OneSessionOfEachSource(t *testing.T) {
 	next.Close()
 	r.closed()
 }
+
+func TestWhomMaxConnsTurnsAwayCountsForNoSource(t *testing.T) {
+	r := newRig(t)
+	b := serveBackend(t, "127.0.0.2", 0)
+	r.pool().Backends = []config.Backend{named("127.0.0.2", b.addr.Port())}
+	r.listener().MaxConns, r.listener().SourceMaxConns, r.listener().SourcePrefixIPv4, r.listener().SourcePrefixIPv6 = 1, 2, 32, 64
+	r.serve()
+	first := r.dial()
+	greeting(t, first)
+	for range 3 {
+		if err := turnedAway(r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%v, want a reset", err)
+		}
+	}
+	first.Close()
+	eventually(t, "room", func() bool { return r.held() == 0 })
+	next := r.dial()
+	greeting(t, next)
+	if n := r.rejections(); n["max_conns"] != 3 || len(n) != 1 {
+		t.Errorf("rejected: %v", n)
+	}
+	next.Close()
+	r.closed()
+}

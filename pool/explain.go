@@ -108,7 +108,7 @@ func (e *epoch) figures(c *candidate, r *asking, weights int64) []Figure {
 		if e.places != nil {
 			return []Figure{share}
 		}
-		return []Figure{share, {FigureDraw, float64(logCost(mix(uint64(r.Key)^c.peer.seed))) / (1 << 40) / weight}}
+		return []Figure{share, {FigureDraw, float64(logCost(draw(r.Key, c.peer.seed))) / (1 << 40) / weight}}
 	case LeastTime:
 		return []Figure{load, {FigureConnect, float64(c.peer.pace.faded(e.table.clock(r.Request))) / 1e6}}
 	case First:

@@ -82,7 +82,7 @@ func TestHashIsTheSameEverywhere(t *testing.T) {
 		for _, a := range w.where(t, 20) {
 			got += string(rune('0' + a.Addr().As4()[3] - 1))
 		}
-		if want := "54129222448542825291"; got != want {
+		if want := "19512675522452126228"; got != want {
 			t.Errorf("20 keys went to %s, expected %s", got, want)
 		}
 	}
