@@ -100,7 +100,11 @@ func listenOn(t testing.TB, ip string, port uint16) *net.TCPListener {
 
 func serveBackend(t testing.TB, ip string, port uint16) *backendServer {
 	t.Helper()
-	ln := listenOn(t, ip, port)
+	return serveOn(t, listenOn(t, ip, port))
+}
+
+func serveOn(t testing.TB, ln *net.TCPListener) *backendServer {
+	t.Helper()
 	b := &backendServer{addr: netip.MustParseAddrPort(ln.Addr().String()), ln: ln, open: make(map[net.Conn]struct{})}
 	b.wg.Go(func() {
 		for {
@@ -139,27 +143,35 @@ func (b *backendServer) stop() {
 // backends serves the same port on several addresses.
 func backends(t testing.TB, ips ...string) (list []*backendServer, port uint16) {
 	t.Helper()
-	for range 50 { // another process may hold the port on one of the addresses
-		ln := listenOn(t, ips[0], 0)
-		port = netip.MustParseAddrPort(ln.Addr().String()).Port()
-		ln.Close()
-		free := true
-		for _, ip := range ips {
-			l, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(ip), port).String())
-			if err != nil {
-				free = false
-				break
-			}
-			l.Close()
+	for range 50 {
+		lns, err := samePort(ips)
+		if err != nil { // somebody holds the port on one of the addresses
+			continue
 		}
-		if free {
-			break
+		for _, ln := range lns {
+			list = append(list, serveOn(t, ln))
 		}
+		return list, list[0].addr.Port()
 	}
+	t.Fatalf("no port is free on all of %v", ips)
+	return nil, 0
+}
+
+// samePort listens on one port of several addresses.
+func samePort(ips []string) (lns []*net.TCPListener, err error) {
+	var port uint16
 	for _, ip := range ips {
-		list = append(list, serveBackend(t, ip, port))
+		ln, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(ip), port).String())
+		if err != nil {
+			for _, ln := range lns {
+				ln.Close()
+			}
+			return nil, err
+		}
+		lns = append(lns, ln.(*net.TCPListener))
+		port = netip.MustParseAddrPort(ln.Addr().String()).Port()
 	}
-	return list, port
+	return lns, nil
 }
 
 // rig is a balancer in this process, with a scripted DNS server.
