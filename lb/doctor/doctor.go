@@ -192,8 +192,9 @@ func (m Machine) listenQueue(Needs) (Finding, bool) {
 	return f, true
 }
 
-// pipesForSplice is what bulk streams borrow at most: 64 pipes of 256 KiB for each loop (lb/internal/engine).
-const pipesForSplice = 64 * 256 << 10 / 4096
+// pipesForSplice are the pages of 32 pipes of 1 MiB for each loop, half of what bulk streams borrow at most (lb/internal/engine).
+// Beyond a user's limit pipes are small, and splicing goes on.
+const pipesForSplice = 32 << 20 / 4096
 
 func (m Machine) pipes(n Needs) (Finding, bool) {
 	v, ok := m.number("sys/fs/pipe-user-pages-soft")
@@ -205,7 +206,7 @@ func (m Machine) pipes(n Needs) (Finding, bool) {
 		f.Found = "no limit"
 	} else if need := uint64(pipesForSplice * max(n.Loops, 1)); v < need {
 		f.State = Warn
-		f.Cost = fmt.Sprintf("beyond about %d large streams at once, their pipes are small", v/64)
+		f.Cost = fmt.Sprintf("beyond about %d large streams at once, their pipes are small", v/256)
 		f.Fix = fmt.Sprintf("sysctl -w fs.pipe-user-pages-soft=%d", need)
 	}
 	return f, true

@@ -114,7 +114,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 			"ports below 1024", OK, "allowed", "", ""},
 		{"few source ports", file("sys/net/ipv4/ip_local_port_range", "50000 50999"), usual, "source ports", Warn, "50000 to 50999", "1000 sessions to one peer", "ip_local_port_range"},
 		{"short listen queue", file("sys/net/core/somaxconn", "128"), usual, "listen queue", Warn, "128", "burst", "somaxconn=4096"},
-		{"few pipe pages", file("sys/fs/pipe-user-pages-soft", "1024"), usual, "pipes for bulk", Warn, "1024", "16 large streams", "=8192"},
+		{"few pipe pages", file("sys/fs/pipe-user-pages-soft", "1024"), usual, "pipes for bulk", Warn, "1024", "4 large streams", "=16384"},
 		{"no limit of pipe pages", file("sys/fs/pipe-user-pages-soft", "0"), usual, "pipes for bulk", OK, "no limit", "", ""},
 		{"conntrack is nearly full", all(file("sys/net/netfilter/nf_conntrack_max", "30000"), file("sys/net/netfilter/nf_conntrack_count", "29000")),
 			Needs{}, "conntrack", Warn, "29000 of 30000", "full table", "nf_conntrack_max=60000"},
