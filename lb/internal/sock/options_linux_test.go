@@ -4,6 +4,7 @@ package sock
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -64,32 +65,42 @@ func TestWhatAnOptionTakes(t *testing.T) {
 
 // A source address, its ports, and that the port is chosen at the connect: one may be used towards two peers at once.
 func TestSourceAddressAndPorts(t *testing.T) {
-	free, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.9:0"), Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := AddrPort(free.Addr())
-	free.Close()
-	from := &Options{Source: Source{IPv4: want.Addr(), IPv6: netip.MustParseAddr("::1"), First: want.Port(), Last: want.Port()}}
-	if missing := from.Probe(true, false, false); len(missing) > 0 {
-		t.Skip(missing[0].Key, ": ", missing[0].Why())
-	}
+	var peers []netip.AddrPort
 	for range 2 {
 		ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer ln.Close()
-		c, err := DialTCP(t.Context(), AddrPort(ln.Addr()), from, netip.Addr{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer Abort(c)
+		peers = append(peers, AddrPort(ln.Addr()))
+	}
+	from := &Options{Source: Source{IPv4: netip.MustParseAddr("127.0.0.9"), IPv6: netip.MustParseAddr("::1"), First: 40000, Last: 40000}}
+	if missing := from.Probe(true, false, false); len(missing) > 0 {
+		t.Skip(missing[0].Key, ": ", missing[0].Why())
+	}
+	first, err := DialTCP(t.Context(), peers[0], from, netip.Addr{})
+	// A connect passes over a port that was bound by anyone, on any address, and that still has a socket, if only in TIME_WAIT.
+	for Classify(err) == NoSourcePort && from.Source.First < 41000 {
+		from.Source.First++
+		from.Source.Last++
+		first, err = DialTCP(t.Context(), peers[0], from, netip.Addr{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Abort(first)
+	second, err := DialTCP(t.Context(), peers[1], from, netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Abort(second)
+	want := netip.AddrPortFrom(from.Source.IPv4, from.Source.First)
+	for i, c := range []*net.TCPConn{first, second} {
 		if got := AddrPort(c.LocalAddr()); got != want {
-			t.Errorf("from %s", got)
+			t.Errorf("from %s, want %s", got, want)
 		}
 		// The only port is taken towards this peer.
-		if _, err = DialTCP(t.Context(), AddrPort(ln.Addr()), from, netip.Addr{}); Classify(err) != NoSourcePort {
+		if _, err := DialTCP(t.Context(), peers[i], from, netip.Addr{}); Classify(err) != NoSourcePort {
 			t.Errorf("again: %v", err)
 		}
 	}
