@@ -19,12 +19,15 @@ import (
 // load is one kind of work. run puts it on an address for a while.
 type load struct {
 	name, unit string
-	network    string  // tcp, udp
+	network    string  // tcp, udp, brief
 	cpuUnit    float64 // CPU is shown for this many units
 	cpuLabel   string
 	target     func(*targets) string
 	run        func(ctx context.Context, t *targets, addr string, length time.Duration) (result, error)
 }
+
+// brief is the network of a UDP load whose flows end with their first answer.
+const brief = "brief"
 
 // result is what a load came to.
 type result struct {
@@ -50,13 +53,16 @@ var loads = []load{
 	{"redis GET, 500 clients", "req/s", "tcp", 100_000, perMessages, redisTarget, redisGet(500)},
 	{"bulk, 1 stream", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(1)},
 	{"bulk, 4 streams", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(4)},
-	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, func(t *targets) string { return t.udpEcho }, udpRoundTrips},
-	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, func(t *targets) string { return t.udpSink }, udpOneWay},
+	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
+	{"UDP new flows, one round trip each", "flows/s", brief, 100_000, perMessages, udpEchoTarget, udpRoundTrips},
+	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay},
 }
 
-func echoTarget(t *targets) string   { return t.echo }
-func redisTarget(t *targets) string  { return t.redis }
-func sourceTarget(t *targets) string { return t.source }
+func echoTarget(t *targets) string    { return t.echo }
+func redisTarget(t *targets) string   { return t.redis }
+func sourceTarget(t *targets) string  { return t.source }
+func udpEchoTarget(t *targets) string { return t.udpEcho }
+func udpSinkTarget(t *targets) string { return t.udpSink }
 
 // connectClose makes connections one after the other in 16 workers: connect, send a byte, read it back, close. Source
 // ports do not run out: on loopback Linux uses those in TIME_WAIT again (tcp_tw_reuse, 2 by default since 4.19).

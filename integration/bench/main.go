@@ -73,10 +73,13 @@ func run(ctx context.Context, rounds int, length time.Duration, out, ebb, newer,
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, p.name)
 		}
 	}
-	if strings.HasPrefix(idleSessions, only) {
+	for _, m := range idleMeasures {
 		for _, p := range proxies {
-			if err := p.measureIdle(ctx, t, report); err != nil {
-				return fmt.Errorf("%s: %s: %w", p.name, idleSessions, err)
+			if !strings.HasPrefix(m.name, only) {
+				continue
+			}
+			if err := m.of(p, ctx, t, report); err != nil {
+				return fmt.Errorf("%s: %s: %w", p.name, m.name, err)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,17 +51,18 @@ listen l
 			conf := fmt.Sprintf(`load_module modules/ngx_stream_module.so;
 daemon off;
 worker_processes %d;
+worker_rlimit_nofile %d;
 pid %s/nginx.pid;
 error_log /dev/null;
-events { worker_connections 8000; }
+events { worker_connections %d; }
 stream {
   server {
     listen %s%s reuseport;
     proxy_buffer_size 64k;
-    proxy_pass %s;
+    proxy_pass %s;%s
   }
 }
-`, workers, dir, listen, map[string]string{"udp": " udp"}[network], target)
+`, workers, mostFiles, dir, 2*mostFiles, listen, map[string]string{"udp": " udp", brief: " udp"}[network], target, map[string]string{brief: " proxy_responses 1;"}[network])
 			if _, err := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); err == nil {
 				conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + conf[len("load_module modules/ngx_stream_module.so;\n"):]
 			}
@@ -69,8 +71,22 @@ stream {
 	}
 	ours := func(engine, loops string) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, network, listen, target string) (*process, error) {
-			return start(ctx, nil, ebb, "run", "--listen", network+"://"+listen, "--to", target, "--engine", engine, "--loops", loops,
-				"--admin", "off", "--access-log", "off", "--log-level", "error")
+			args := []string{"run", "--engine", engine, "--loops", loops, "--admin", "off", "--access-log", "off", "--log-level", "error"}
+			if network != brief {
+				return start(ctx, nil, ebb, append(args, "--listen", network+"://"+listen, "--to", target, "--max-conns", "off")...)
+			}
+			at := netip.MustParseAddrPort(target)
+			conf := fmt.Sprintf(`[[listener]]
+name = "l"
+listen = "udp://%s"
+pool = "p"
+mode = "reqresp"
+[pool.p]
+[[pool.p.backend]]
+host = "%s"
+port = %d
+`, listen, at.Addr(), at.Port())
+			return withConfig(ctx, dir, ebb, conf, append(args, "-c")...)
 		}
 	}
 	list := []proxy{
@@ -115,7 +131,7 @@ func sbin(name string) string {
 // measure runs each load once through the proxy, each with a fresh process.
 func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, only string, r *report) error {
 	for i, l := range loads {
-		if !strings.HasPrefix(l.name, only) || l.network == "udp" && !p.udp {
+		if !strings.HasPrefix(l.name, only) || l.network != "tcp" && !p.udp {
 			continue
 		}
 		s, err := p.sample(ctx, t, l, length)
@@ -139,11 +155,7 @@ func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Durat
 		return sample{}, err
 	}
 	defer proc.stop()
-	await := awaitTCP
-	if l.network == "udp" {
-		await = t.awaitUDP
-	}
-	if err := await(listen); err != nil {
+	if err := t.await(l.network, listen); err != nil {
 		return sample{}, fmt.Errorf("%w: %s", err, proc.stderr.String())
 	}
 	before, err := proc.cpu()

@@ -32,6 +32,7 @@ type report struct {
 	Version map[string]string `json:"versions"`
 	Rows    []row             `json:"rows"`
 	Idle    map[string]idle   `json:"idle,omitempty"`
+	Flows   map[string]idle   `json:"idle_flows,omitempty"`
 
 	proxies []proxy
 }
@@ -47,7 +48,7 @@ type row struct {
 func newReport(rounds int, length time.Duration, proxies []proxy, newer map[string]string) *report {
 	r := &report{
 		Kernel: output("uname", "-sr"), Cores: runtime.NumCPU(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: rounds,
-		Seconds: length.Seconds(), proxies: proxies, Idle: make(map[string]idle),
+		Seconds: length.Seconds(), proxies: proxies, Idle: make(map[string]idle), Flows: make(map[string]idle),
 		Version: map[string]string{
 			"haproxy": output(sbin("haproxy"), "-v"), "nginx": output(sbin("nginx"), "-v"), "redis": output("redis-server", "--version"),
 			"go": runtime.Version(),
@@ -150,18 +151,19 @@ func (r *report) print(w io.Writer) {
 		}
 		_ = t.Flush()
 	}
-	r.printIdle(w)
+	r.printIdle(w, "sessions", r.Idle)
+	r.printIdle(w, "flows", r.Flows)
 }
 
-func (r *report) printIdle(w io.Writer) {
-	if len(r.Idle) == 0 {
+func (r *report) printIdle(w io.Writer, what string, idle map[string]idle) {
+	if len(idle) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nidle sessions, after one exchange of 512 bytes each\n")
+	fmt.Fprintf(w, "\nidle %s, after one exchange of 512 bytes each\n", what)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "\tsessions\tKiB of memory for each\tdescriptors for each\t\n")
+	fmt.Fprint(t, "\t"+what+"\tKiB of memory for each\tdescriptors for each\t\n")
 	for _, p := range r.proxies {
-		if i, ok := r.Idle[p.name]; ok {
+		if i, ok := idle[p.name]; ok {
 			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f\t\n", p.name, i.Sessions, i.KiB, i.Descriptors)
 		}
 	}

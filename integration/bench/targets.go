@@ -105,6 +105,14 @@ func freePort() string {
 	return port
 }
 
+// await returns when addr leads to a target.
+func (t *targets) await(network, addr string) error {
+	if network == "tcp" {
+		return awaitTCP(addr)
+	}
+	return t.awaitUDP(addr)
+}
+
 // awaitTCP returns when something listens, which it asks for up to 10 s.
 func awaitTCP(addr string) error {
 	var err error

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"syscall"
@@ -17,7 +18,8 @@ import (
 // udpPatience is after how long a datagram that has not come is taken for lost.
 const udpPatience = 50 * time.Millisecond
 
-// udpRoundTrips keeps one question in each of 16 flows. What is lost is asked again after a while.
+// udpRoundTrips keeps one question in each of 16 flows. What has not been answered is asked again after a while; an answer that comes
+// after that is not another one.
 func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (result, error) {
 	var units float64
 	took, err := workers(1, length, func(until time.Time) error {
@@ -30,6 +32,7 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 			defer func() { _ = unix.Close(fd) }()
 			polls[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 		}
+		asked := make([][64]byte, len(polls)) // each begins with its number
 		b := make([]byte, 64)
 		silent := true // nobody has answered lately
 		for time.Now().Before(until) && ctx.Err() == nil {
@@ -37,13 +40,15 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 				fd := int(polls[i].Fd)
 				switch {
 				case polls[i].Revents != 0:
-					if n, err := unix.Read(fd, b); err == nil && n == len(b) {
-						units++
+					if n, err := unix.Read(fd, b); err != nil || string(b[:n]) != string(asked[i][:]) {
+						continue
 					}
+					units++
+					binary.NativeEndian.PutUint64(asked[i][:], binary.NativeEndian.Uint64(asked[i][:])+1)
 				case !silent:
 					continue
 				}
-				if _, err := unix.Write(fd, b); err != nil && err != syscall.ECONNREFUSED {
+				if _, err := unix.Write(fd, asked[i][:]); err != nil && err != syscall.ECONNREFUSED {
 					return fmt.Errorf("write: %w", err)
 				}
 			}
