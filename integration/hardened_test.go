@@ -79,7 +79,7 @@ func TestLI9APipeThatNobodyReads(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := startLogging(t, path)
+	e := startLogging(t, setup{}, path)
 	const sessions = 400 // more than the pipe has room for
 	for range sessions {
 		if err := talk(e.addr); err != nil {

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,14 +13,13 @@ import (
 	"testing"
 )
 
-// startLogging is start for an ebb whose log goes elsewhere.
-func startLogging(t *testing.T, target string) *ebb {
+// startLogging is start for an ebb whose log goes elsewhere, before an echo at 127.0.0.2.
+func startLogging(t *testing.T, s setup, target string) *ebb {
 	t.Helper()
-	port := freePort(t)
-	echo(t, at(2, port))
-	s := setup{hosts: []string{host(2)}, port: port, log: fmt.Sprintf("target = %q", target)}
+	s.hosts, s.port, s.log = []string{host(2)}, freePort(t), fmt.Sprintf("target = %q", target)
+	echo(t, at(2, s.port))
 	file := s.write(t)
-	e := spawn(t, false, "-c", file)
+	e := spawnIn(t, s.place, s.plain, "-c", file)
 	e.addr, e.admin = s.addr, s.admin
 	e.awaitReady(t)
 	return e
@@ -28,7 +28,7 @@ func startLogging(t *testing.T, target string) *ebb {
 // A full disk costs lines, which are counted, and nothing else.
 func TestLI9TheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	e := startLogging(t, "/dev/full")
+	e := startLogging(t, setup{}, "/dev/full")
 	for range 50 {
 		if err := talk(e.addr); err != nil {
 			t.Fatal(err)
@@ -40,12 +40,93 @@ func TestLI9TheDiskIsFull(t *testing.T) {
 	}
 }
 
+// LI-9: on a disk of 64 KiB that is full, lines are lost and counted, a state is not saved, and nothing else suffers. When there
+// is room again, ebb goes on by itself, and begins a new line.
+func TestLI9ASmallDiskFills(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("to mount a disk takes root")
+	}
+	disk := t.TempDir()
+	mount := []string{program(t, "unshare"), "--mount", "sh", "-c",
+		`mount --make-rprivate / && mount -t tmpfs -o size=64k,mode=700 ebb "$1" && head -c 40960 /dev/zero >"$1/other" && shift && exec "$@"`, "sh", disk}
+	log, state := filepath.Join(disk, "ebb.log"), filepath.Join(disk, "state.json")
+	e := startLogging(t, setup{place: place{under: mount}, top: fmt.Sprintf("state_file = %q", state)}, log)
+	peer := e.poolStatus(t).Peers[0].Addr
+	inside := func(path string) string { return fmt.Sprintf("/proc/%d/root%s", e.cmd.Process.Pid, path) }
+	served := 0
+	talks := func(n int) {
+		t.Helper()
+		for range n {
+			if err := talk(e.addr); err != nil {
+				t.Fatal(err)
+			}
+			served++
+		}
+	}
+	weigh := func(weight string) {
+		t.Helper()
+		if code, _, stderr := e.verb(t, "weight", "t", peer, weight, "--admin", e.admin); code != 0 {
+			t.Errorf("ebb weight: exit %d, %s", code, stderr)
+		}
+	}
+	lost := func() float64 { return e.metrics(t).sum("ebb_log_dropped_total") }
+	for lost() < 50 {
+		talks(50)
+	}
+	before := slurp(t, inside(state))
+	weigh("7") // is obeyed, but not saved, and what was saved stays whole
+	if after := slurp(t, inside(state)); !bytes.Equal(before, after) {
+		t.Errorf("the state on a full disk: %s", after)
+	}
+	if left, err := filepath.Glob(inside(state) + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("left of a state that was not saved: %v %v", left, err)
+	}
+	if p, ok := e.poolStatus(t).peer(peer); !ok || p.Weight != 7 {
+		t.Errorf("the peer: %+v", p)
+	}
+
+	if err := os.Remove(inside(filepath.Join(disk, "other"))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no line is lost any more", func() bool { was := lost(); talks(5); return lost() == was })
+	weigh("8")
+	if text := slurp(t, inside(state)); !bytes.Contains(text, []byte(`"weight": 8`)) {
+		t.Errorf("the state: %s", text)
+	}
+	whole := 0
+	eventually(t, "a line for each session that lost none", func() bool {
+		torn := 0
+		whole = 0
+		for line := range bytes.Lines(slurp(t, inside(log))) {
+			if !bytes.HasSuffix(line, []byte("\n")) { // being written
+				continue
+			}
+			if !json.Valid(line) {
+				torn++
+			} else if bytes.Contains(line, []byte(`"msg":"session"`)) {
+				whole++
+			}
+		}
+		if torn > 1 {
+			t.Fatalf("%d lines are torn", torn)
+		}
+		return whole+int(lost()) >= served
+	})
+	if whole < 5 {
+		t.Errorf("%d lines of %d sessions", whole, served)
+	}
+	if code := e.stop(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // logrotate moves the file away while sessions come and go: each has its line in the one or the other.
 func TestLogrotate(t *testing.T) {
 	t.Parallel()
 	rotate := program(t, "logrotate")
 	path := filepath.Join(t.TempDir(), "ebb.log")
-	e := startLogging(t, path)
+	e := startLogging(t, setup{}, path)
 	conf := filepath.Join(t.TempDir(), "logrotate.conf")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, `%s {
 	rotate 1

@@ -121,10 +121,21 @@ func TestHalfALineIsEnded(t *testing.T) {
 	}
 	defer to.Close()
 	write(t, to, "half")
-	to.torn = true // as a write of a part leaves it
-	write(t, to, "whole\n", "more\n")
-	if got := read(t, path); got != "half\nwhole\nmore\n" {
+	to.open.Load().torn = true // as a write of a part leaves it
+	write(t, to, "whole\n", "more\n", "half")
+	if got := read(t, path); got != "half\nwhole\nmore\nhalf" {
 		t.Errorf("%q", got)
+	}
+	to.open.Load().torn = true
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, to, "whole\n")
+	if got := read(t, path); got != "whole\n" {
+		t.Errorf("the new file: %q", got)
 	}
 }
 
