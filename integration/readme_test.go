@@ -7,21 +7,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // blocks gives the fenced blocks of a language in Markdown.
 func blocks(text, language string) (list []string) {
-	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(text, -1) {
-		list = append(list, m[1])
+	for _, m := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```").FindAllStringSubmatch(text, -1) {
+		if m[1] == language {
+			list = append(list, m[2])
+		}
 	}
 	return list
 }
 
-// commands gives the lines of the README's shell blocks, without comments.
-func commands(text string) (list []string) {
-	for _, b := range blocks(text, "sh") {
+// commands gives the lines of a text's blocks of a language, without comments.
+func commands(text, language string) (list []string) {
+	for _, b := range blocks(text, language) {
 		for line := range strings.Lines(b) {
 			line, _, _ = strings.Cut(line, " #")
 			if line = strings.TrimSpace(line); line != "" {
@@ -58,7 +61,7 @@ func TestReadmeCommandsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	ran := make(map[string]bool)
-	for _, line := range commands(readme) {
+	for _, line := range commands(readme, "sh") {
 		words := strings.Fields(line)
 		as, want, in := line, "", dir
 		switch {
@@ -150,9 +153,10 @@ func unknownIn(line string, usage map[string]string) (unknown string, command bo
 func TestDocumentedCommandsExist(t *testing.T) {
 	usage := usages(t)
 	found := 0
-	for _, file := range []string{"README.md", "CHANGELOG.md", "config.example.toml"} {
+	for _, page := range append(pages(t), "../config.example.toml") {
+		file := strings.TrimPrefix(page, "../")
 		text := repoFile(t, file)
-		for _, line := range append(commands(text), spans(text)...) {
+		for _, line := range slices.Concat(commands(text, "sh"), commands(text, ""), spans(text)) {
 			unknown, command := unknownIn(line, usage)
 			if unknown != "" {
 				t.Errorf("%s: %q: ebb knows no %s", file, line, unknown)
@@ -162,7 +166,7 @@ func TestDocumentedCommandsExist(t *testing.T) {
 			}
 		}
 	}
-	if found < 8 {
+	if found < 100 {
 		t.Errorf("only %d commands found", found)
 	}
 	for _, wrong := range []string{"ebb walk", "./ebb run --loud", "go run ./cmd/ebb demo --fr 15s", "--lisen", "ebb check -x FILE"} {

@@ -15,7 +15,7 @@ func TestDocsLoad(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for file, least := range map[string]int{"admin.md": 1, "first-hour.md": 1, "dns.md": 5, "health.md": 7, "proxy.md": 2, "sockets.md": 2} {
+	for file, least := range map[string]int{"admin.md": 1, "first-hour.md": 1, "databases.md": 9, "dns.md": 5, "health.md": 7, "production.md": 1, "proxy.md": 2, "sockets.md": 2} {
 		text, err := os.ReadFile("../../docs/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func TestDocsLoad(t *testing.T) {
 		}
 		for _, b := range blocks {
 			pool, config := "p", regexp.MustCompile(`"/etc/ebb/.*?"`).ReplaceAllLiteralString(b[1], `"`+secret+`"`)
-			if m := regexp.MustCompile(`(?m)^\[+pool\.(\w+)`).FindStringSubmatch(config); m != nil {
+			if m := regexp.MustCompile(`(?m)^\[+pool\.([\w-]+)`).FindStringSubmatch(config); m != nil {
 				pool = m[1]
 			}
 			if !strings.Contains(config, ".backend]]") {

@@ -25,7 +25,7 @@ type flagDef struct {
 var flagDefs = []flagDef{
 	{FlagDef{"listen", "URL", "listen here: tcp://ADDRESS:PORT, udp://..., tcp+udp://... or unix:PATH", true}, "listener", "listen"},
 	{FlagDef{"to", "HOST:PORT", "send there: HOST:PORT or srv+NAME, and if need be ,weight=N or ,tier=N", true}, "backend", "host"},
-	{FlagDef{"balance", "WORD", "how to choose a peer: leastconn, roundrobin, random, first, sticky or hash", false}, "pool", "balance"},
+	{FlagDef{"balance", "WORD", "how to choose a peer: leastconn, roundrobin, random, first, sticky, hash or least_time", false}, "pool", "balance"},
 	{FlagDef{"resolver", "SERVER", "ask this DNS server: system, or udp://, tcp://, tls:// or https:// with an address", true}, "resolver", "servers"},
 	{FlagDef{"allow-answers", "WORD", "let names point to loopback or link-local addresses", true}, "backend", "allow_answers"},
 	{FlagDef{"min-refresh", "DURATION", "ask for a name at most this often", false}, "backend", "min_refresh"},

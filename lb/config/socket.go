@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -110,7 +111,11 @@ func (v value) seconds(dst *time.Duration, most int, word string) {
 		return
 	}
 	if s, _ := v.raw.(string); s != word && (d%time.Second != 0 || d < time.Second || d > time.Duration(most)*time.Second) {
-		v.unexpected("whole seconds, from 1s to %ds", most)
+		or := ""
+		if word != "" {
+			or = fmt.Sprintf(", or %q", word)
+		}
+		v.unexpected("whole seconds, from 1s to %ds%s", most, or)
 		return
 	}
 	*dst = d

@@ -60,8 +60,8 @@ transparent = true
 
 func TestSocketOptionsThatCannotBe(t *testing.T) {
 	for _, test := range []struct{ table, listen, line, problem string }{
-		{"listener", "tcp://:1", `keepalive_idle = "1500ms"`, `keepalive_idle: found "1500ms", expected whole seconds, from 1s to 32767s`},
-		{"listener", "tcp://:1", `keepalive_idle = "0s"`, `keepalive_idle: found "0s", expected whole seconds, from 1s to 32767s`},
+		{"listener", "tcp://:1", `keepalive_idle = "1500ms"`, `keepalive_idle: found "1500ms", expected whole seconds, from 1s to 32767s, or "off"`},
+		{"listener", "tcp://:1", `keepalive_idle = "0s"`, `keepalive_idle: found "0s", expected whole seconds, from 1s to 32767s, or "off"`},
 		{"listener", "tcp://:1", `keepalive_interval = "off"`, `keepalive_interval: found "off", expected a duration with its unit (ms, s, m, h), such as "30s"`},
 		{"listener", "tcp://:1", `keepalive_count = 128`, `keepalive_count: found 128, expected a whole number from 1 to 127`},
 		{"listener", "tcp://:1", `user_timeout = 5`, `user_timeout: found 5, expected a duration with its unit (ms, s, m, h), such as "30s", or "off"`},
@@ -70,7 +70,7 @@ func TestSocketOptionsThatCannotBe(t *testing.T) {
 		{"listener", "tcp://:1", `mark = 4294967296`, `mark: found 4294967296, expected a whole number from 1 to 4294967295, or "off"`},
 		{"listener", "tcp://:1", `interface = "a/b"`, `interface: found "a/b", expected the name of an interface or VRF, of at most 15 bytes, or "any"`},
 		{"listener", "tcp://:1", `interface = "0123456789abcdef"`, `interface: found "0123456789abcdef", expected the name of an interface or VRF, of at most 15 bytes, or "any"`},
-		{"listener", "tcp://:1", `defer_accept = "2h"`, `defer_accept: found "2h", expected whole seconds, from 1s to 3600s`},
+		{"listener", "tcp://:1", `defer_accept = "2h"`, `defer_accept: found "2h", expected whole seconds, from 1s to 3600s, or "off"`},
 		{"listener", "tcp://:1", `source = "10.0.0.1"`, `source: unknown key, expected "nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "defer_accept", "fast_open", "v6only", "reuse_port", "mode" or "group"`},
 		{"listener", "tcp://0.0.0.0:1", `v6only = true`, `v6only: found without an address that is all of IPv6, expected one such as "tcp://[::]:1"`},
 		{"listener", "udp://:1", `user_timeout = "1s"`, `user_timeout: found on a listener without TCP, expected an address of that: nothing else has user_timeout`},
