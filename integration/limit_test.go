@@ -114,9 +114,45 @@ func TestEMFILE(t *testing.T) {
 	}
 }
 
-// limitFDs leaves ebb no descriptor to open: RLIMIT_NOFILE is one more than the highest number that a new one may have,
-// and the kernel gives the lowest that is free.
-func (e *ebb) limitFDs(t *testing.T) {
+// Out of descriptors, ebb drops what would open a flow, for that reason. Flows that live go on, and so does all when
+// descriptors come back.
+func TestUDPWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"uring", "epoll", "portable"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			b := echoUDP(t, at(2, 0))
+			e := start(t, setup{
+				plain: true, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1m"`, top: fmt.Sprintf("[relay]\nengine = %q", engine),
+			})
+			old := listenUDP(t, at(1, 0))
+			sent := int64(0)
+			echoes := func(c udpClient) {
+				c.send(t, []byte("x"), e.addr)
+				c.recv(t)
+				sent++
+			}
+			echoes(old)
+			lift := e.limitFDs(t)
+			for range 10 {
+				listenUDP(t, at(1, 0)).send(t, []byte("lost"), e.addr)
+				sent++
+				echoes(old) // which came after it
+			}
+			lift()
+			echoes(listenUDP(t, at(1, 0)))
+			m := e.metrics(t)
+			dropped := m.sum("ebb_udp_dropped_total", label("reason", "emfile")) // a connection that ends gives a few a descriptor
+			if dropped < 5 || m.sum("ebb_udp_dropped_total") != dropped || b.received.Load()+int64(dropped) != sent {
+				t.Errorf("sent %d, %d arrived, dropped %v", sent, b.received.Load(), m.pick("ebb_udp_dropped_total"))
+			}
+		})
+	}
+}
+
+// limitFDs leaves ebb no descriptor to open, until lift: RLIMIT_NOFILE is one more than the highest number that a new one may
+// have, and the kernel gives the lowest that is free.
+func (e *ebb) limitFDs(t *testing.T) (lift func()) {
 	t.Helper()
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", e.cmd.Process.Pid))
 	if err != nil {
@@ -130,8 +166,13 @@ func (e *ebb) limitFDs(t *testing.T) {
 	for open[strconv.Itoa(free)] {
 		free++
 	}
-	room := unix.Rlimit{Cur: uint64(free), Max: uint64(free)}
-	if err := unix.Prlimit(e.cmd.Process.Pid, unix.RLIMIT_NOFILE, &room, nil); err != nil {
-		t.Fatal(err)
+	var was unix.Rlimit
+	limit := func(to, old *unix.Rlimit) {
+		if err := unix.Prlimit(e.cmd.Process.Pid, unix.RLIMIT_NOFILE, to, old); err != nil {
+			t.Fatal(err)
+		}
 	}
+	limit(nil, &was)
+	limit(&unix.Rlimit{Cur: uint64(free), Max: was.Max}, nil)
+	return func() { limit(&was, nil) }
 }

@@ -229,3 +229,46 @@ func TestUD14DeniedClientsAreDroppedAlone(t *testing.T) {
 	}
 	r.cutAll()
 }
+
+// Ports and descriptors are this host's: a new flow for which there are none is dropped for that reason, nobody is blamed, and
+// flows that live go on.
+func TestOutOfPortsIsNoPeersFault(t *testing.T) {
+	r, peers := datagrams(t, "127.0.0.2")
+	r.pool().Socket.SourcePorts = [2]uint16{41000, 41001}
+	if problems := Probe(r.conf); len(problems) > 0 {
+		t.Skip("not here: ", problems)
+	}
+	r.serve()
+	l := r.server.running().listeners[0]
+	flows := func() int {
+		list, _ := r.server.Conns(admin.ConnFilter{})
+		return len(list)
+	}
+	var live []udpClient
+	for range 6 {
+		c := r.udp()
+		before := l.dropped.all()["no_source_port"]
+		c.send()
+		eventually(t, "a flow or a drop", func() bool {
+			return l.dropped.all()["no_source_port"] > before || flows() > len(live)
+		})
+		if flows() > len(live) {
+			live = append(live, c)
+			if _, err := c.Read(make([]byte, 64)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if drops := l.dropped.all(); len(live) > 2 || drops["no_source_port"] != uint64(6-len(live)) || len(drops) != 1 { // others may hold the ports
+		t.Errorf("%d flows, dropped %v", len(live), drops)
+	}
+	for _, c := range live {
+		c.ask()
+	}
+	for _, p := range r.status().Peers {
+		if p.State != "up" || peers[p.Addr] == nil {
+			t.Errorf("%+v", p)
+		}
+	}
+	r.cutAll()
+}

@@ -155,7 +155,7 @@ func place(kind Kind, tag uint32) uint32 { return tag*2 + uint32(kind) }
 
 // Drop receives no more from a socket, and sends what is to be sent on it.
 func (d *Datagrams) Drop(kind Kind, tag uint32) {
-	if d.urgent {
+	if d.urgent || kind == Listening && len(d.sends) > 0 {
 		d.settle()
 	}
 	at := place(kind, tag)

@@ -223,6 +223,27 @@ func TestDropSendsBefore(t *testing.T) {
 	}
 }
 
+// So has a reply, also where the kernel was never asked for what comes there.
+func TestDropRepliesBefore(t *testing.T) {
+	for _, armed := range []bool{true, false} {
+		d := newDatagrams(t)
+		peer, addr := hears(t)
+		ear, _ := hears(t)
+		d.Take(ear, Listening, 0)
+		if armed {
+			d.Turn(0)
+		}
+		var name [sock.SockaddrSize]byte
+		d.Reply(ear, []byte("last"), name[:sock.Sockaddr(&name, addr)], nil, 0)
+		d.Drop(Listening, 0)
+		d.Rest()
+		b := make([]byte, 8)
+		if n, err := unix.Read(peer, b); err != nil || string(b[:n]) != "last" {
+			t.Errorf("armed %v: %q: %v", armed, b[:max(n, 0)], err)
+		}
+	}
+}
+
 // The port of a socket that was armed is free after Rest.
 func TestRestLetsGoOfSockets(t *testing.T) {
 	for range 20 {

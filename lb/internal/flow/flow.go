@@ -131,6 +131,7 @@ type Flow struct {
 	gone     chan struct{} // closed when the flow has ended
 
 	server *net.UDPConn // of the portable carrier
+	sender *sock.Sender // of server
 	looped looped       // what the loop notes of it
 
 	all, source place    // guarded by table.mu, like ids

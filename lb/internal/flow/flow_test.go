@@ -141,6 +141,9 @@ func (d *director) Next() (netip.AddrPort, end.Word) {
 	if len(d.peers) == 0 {
 		return netip.AddrPort{}, end.NoPeer
 	}
+	if len(d.failed) == 3 {
+		return netip.AddrPort{}, end.ConnectFailed
+	}
 	if d.flow.Named.IsValid() && d.flow.Named != d.gone {
 		return d.flow.Named, end.None
 	}

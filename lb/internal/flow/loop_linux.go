@@ -256,6 +256,9 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 	case d.Err == unix.ECONNREFUSED:
 		l.end(f, f.refusal())
 		return
+	case d.Err == unix.EMSGSIZE:
+		l.table.owner.Dropped(pathMTU)
+		return
 	case d.Err != 0:
 		l.end(f, end.ServerReset)
 		return

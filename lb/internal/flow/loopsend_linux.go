@@ -53,7 +53,7 @@ func (l *loop) flush(f *Flow) {
 			return
 		default:
 			for range l.outgoing.Skip() {
-				l.table.owner.Dropped(unsent(err))
+				l.table.owner.Dropped(unsent(err, In))
 				at++
 			}
 		}
@@ -62,10 +62,13 @@ func (l *loop) flush(f *Flow) {
 
 // send sends what is left of v.
 func (l *loop) send(v *sock.Vector, fd int, d Direction) (n int, err error) {
-	before := v.Joined()
+	joined, late := v.Joined(), v.Late()
 	n, err = v.Send(fd)
-	if more := v.Joined() - before; more > 0 {
+	if more := v.Joined() - joined; more > 0 {
 		l.table.owner.Joined(d, more)
+	}
+	for range v.Late() - late {
+		l.table.owner.Dropped(pathMTU)
 	}
 	return n, err
 }
@@ -87,16 +90,26 @@ func (l *loop) unsent(at int) {
 	d := &l.came[at]
 	if d.Kind == engine.Listening {
 		l.sent[d.Tag].Out.Add(-int64(len(d.Payload)))
-		l.table.owner.Dropped("reply")
+		l.table.owner.Dropped(unsent(d.Err, Out))
 		return
 	}
 	f := l.single[d.Tag]
 	f.In.Add(-int64(len(d.Payload)))
-	if d.Err != unix.ECONNREFUSED {
-		l.table.owner.Dropped(unsent(d.Err))
-		return
+	switch {
+	case d.Err == unix.ECONNREFUSED:
+		l.again(f, []int{at})
+	case d.Err == unix.EMSGSIZE && l.flows[f.looped.slot] == f: // as in portable.write
+		l.outgoing.Reset()
+		l.outgoing.Add(d.Payload, nil, nil, false)
+		if _, err := l.send(l.outgoing, f.looped.fd, In); err != nil {
+			l.table.owner.Dropped(unsent(err, In))
+			return
+		}
+		f.In.Add(int64(len(d.Payload)))
+		l.table.owner.Dropped(pathMTU)
+	default:
+		l.table.owner.Dropped(unsent(d.Err, In))
 	}
-	l.again(f, []int{at})
 }
 
 // reply sends the replies of the turn: all by the intake, or streams joined.
@@ -131,7 +144,7 @@ func (l *loop) flushReplies() {
 		at += n
 		if err != nil {
 			for range l.replies.Skip() {
-				l.table.owner.Dropped("reply")
+				l.table.owner.Dropped(unsent(err, Out))
 				at++
 			}
 		}

@@ -52,8 +52,12 @@ func (p *portable) read() {
 }
 
 func (p *portable) dial(f *Flow) (err error) {
-	if f.server, err = sock.DialUDP(f.peer, f.dialing(), f.Client.Addr()); err == nil {
-		f.upstream = sock.AddrPort(f.server.LocalAddr())
+	if f.server, err = sock.DialUDP(f.peer, f.dialing(), f.Client.Addr()); err != nil {
+		return err
+	}
+	f.upstream = sock.AddrPort(f.server.LocalAddr())
+	if f.sender, err = sock.NewSender(f.server); err != nil {
+		_ = f.server.Close()
 	}
 	return err
 }
@@ -61,7 +65,12 @@ func (p *portable) dial(f *Flow) (err error) {
 func (p *portable) begin(f *Flow) { p.serving.Go(f.serve) }
 
 func (p *portable) write(f *Flow, b []byte) error {
-	_, err := f.server.Write(b)
+	err := f.sender.Send(b)
+	if errors.Is(err, syscall.EMSGSIZE) { // this one's, or an ICMP error for an earlier one, which is told once
+		if err = f.sender.Send(b); !errors.Is(err, syscall.EMSGSIZE) {
+			p.table.owner.Dropped(pathMTU)
+		}
+	}
 	if err == nil {
 		f.In.Add(int64(len(b)))
 	}
@@ -131,6 +140,8 @@ func (f *Flow) receive() end.Word {
 			}
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return f.refusal()
+		case errors.Is(err, syscall.EMSGSIZE):
+			f.table.owner.Dropped(pathMTU)
 		case errors.Is(err, net.ErrClosed):
 			return end.Internal
 		default:
@@ -147,7 +158,7 @@ func (f *Flow) reply(b []byte) (last bool) {
 		return false
 	}
 	if err := t.conn.Reply(b, f.control, f.Client); err != nil {
-		t.owner.Dropped("reply")
+		t.owner.Dropped(unsent(err, Out))
 		return last
 	}
 	f.Out.Add(int64(len(b)))

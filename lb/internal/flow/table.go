@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/netip"
@@ -109,17 +110,24 @@ func (t *Table) send(b []byte, k key) {
 		case errors.Is(err, net.ErrClosed): // the flow has ended since it was found: this one, too, opens another
 			t.carrier.cut(f, end.Internal)
 		default:
-			t.owner.Dropped(unsent(err))
+			t.owner.Dropped(unsent(err, In))
 			return
 		}
 	}
 	t.owner.Dropped("refused")
 }
 
+// pathMTU is the reason of a datagram that was lost on its way to the peer: an ICMP error has said that it was larger than a
+// link there allows. The kernel has taken note of that, and cuts what is larger into fragments from then on.
+const pathMTU = "pmtu"
+
 // unsent is the reason for which a datagram is dropped that could not be sent.
-func unsent(err error) string {
-	if errors.Is(err, syscall.EMSGSIZE) {
+func unsent(err error, d Direction) string {
+	switch {
+	case errors.Is(err, syscall.EMSGSIZE):
 		return "too_big"
+	case d == Out:
+		return "reply"
 	}
 	return "send"
 }
@@ -168,10 +176,11 @@ func (t *Table) start(b []byte, k key) *Flow {
 		t.owner.Dropped(reason)
 		return nil
 	}
+	short := ""
 	for {
 		var w end.Word
 		if f.peer, w = f.director.Next(); w != end.None {
-			t.owner.Dropped(w.String())
+			t.owner.Dropped(cmp.Or(short, w.String()))
 			f.director.Done(w)
 			return nil
 		}
@@ -179,6 +188,7 @@ func (t *Table) start(b []byte, k key) *Flow {
 		if err == nil {
 			break
 		}
+		short = sock.Shortage(err)
 		f.director.Failed(err)
 	}
 	f.director.Connected()

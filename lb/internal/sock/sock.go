@@ -91,10 +91,9 @@ func Classify(err error) Failure {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return Canceled
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAGAIN): // of TCP, and of UDP (inet_autobind)
 		return NoSourcePort
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM),
-		errors.As(err, &option):
+	case Shortage(err) != "", errors.As(err, &option):
 		return Resources
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return TimedOut
@@ -103,9 +102,8 @@ func Classify(err error) Failure {
 	}
 }
 
-// AcceptReason names why accept failed when more of the same is to be expected, so that the caller backs off; "" means
-// that the next accept may well succeed.
-func AcceptReason(err error) string {
+// Shortage names what this host or this process has too few of, as errno(3) does in lower case; "" is none.
+func Shortage(err error) string {
 	switch {
 	case errors.Is(err, syscall.EMFILE):
 		return "emfile"
@@ -115,6 +113,17 @@ func AcceptReason(err error) string {
 		return "enobufs"
 	case errors.Is(err, syscall.ENOMEM):
 		return "enomem"
+	}
+	return ""
+}
+
+// AcceptReason names why accept failed when more of the same is to be expected, so that the caller backs off; "" means
+// that the next accept may well succeed.
+func AcceptReason(err error) string {
+	if short := Shortage(err); short != "" {
+		return short
+	}
+	switch {
 	case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EPROTO), errors.Is(err, syscall.EINTR):
 		return ""
 	default:

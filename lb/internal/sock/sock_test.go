@@ -21,6 +21,7 @@ func TestClassify(t *testing.T) {
 		{syscall.EHOSTUNREACH, Refused},
 		{ErrSelf, Refused},
 		{syscall.EADDRNOTAVAIL, NoSourcePort},
+		{syscall.EAGAIN, NoSourcePort},
 		{syscall.EMFILE, Resources},
 		{syscall.ENFILE, Resources},
 		{syscall.ENOBUFS, Resources},

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
 // PacketConn is a listening UDP socket that knows which of its addresses a datagram was sent to, and replies from there.
@@ -140,4 +142,39 @@ func DialUDP(addr netip.AddrPort, o *Options, client netip.Addr) (*net.UDPConn, 
 	udp := c.(*net.UDPConn)
 	countOverflowOf(udp)
 	return udp, nil
+}
+
+// Sender sends on a connected UDP socket and does not wait for room, as Write would. It belongs to one goroutine; to close the
+// socket ends it.
+type Sender struct {
+	raw  syscall.RawConn
+	send func(fd uintptr) bool
+	b    []byte
+	err  error
+}
+
+// NewSender makes one, whose Send allocates nothing.
+func NewSender(c *net.UDPConn) (*Sender, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{raw: raw}
+	s.send = func(fd uintptr) bool {
+		s.err = unix.EINTR
+		for s.err == unix.EINTR {
+			s.err = unix.Send(int(fd), s.b, 0)
+		}
+		return true
+	}
+	return s, nil
+}
+
+// Send sends one datagram whole. EAGAIN says that there is no room for it now.
+func (s *Sender) Send(b []byte) error {
+	s.b = b
+	if err := s.raw.Write(s.send); err != nil {
+		return err
+	}
+	return s.err
 }

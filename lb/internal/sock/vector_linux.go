@@ -23,6 +23,7 @@ type Vector struct {
 	at      int   // the message that is sent next
 	split   bool  // that is sent one by one
 	joined  int   // datagrams that were sent joined to others
+	late    int   // errors of earlier datagrams that Send has met
 	most    int   // bytes of a datagram that may be joined with others: shrinks with what the kernel refuses
 }
 
@@ -134,14 +135,15 @@ func (v *Vector) Size(i int) int { return int(v.iovs[i].Len) }
 
 // Reset forgets what was added.
 func (v *Vector) Reset() {
-	v.n, v.at, v.split, v.joined = 0, 0, false, 0
+	v.n, v.at, v.split, v.joined, v.late = 0, 0, false, 0, 0
 	v.counts = v.counts[:0]
 }
 
 // Send sends what is left and says how many datagrams were sent. If there is an error, none was: it is that of the first, which
-// stays until Skip.
+// stays until Skip. That an earlier datagram was too big, which an ICMP error has said since, is no such error, but counted.
 func (v *Vector) Send(fd int) (int, error) {
-	for {
+	late := 0
+	for tried := false; ; {
 		messages := len(v.counts) - v.at
 		if v.split {
 			messages = 1
@@ -149,13 +151,18 @@ func (v *Vector) Send(fd int) (int, error) {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.headers[v.at])), uintptr(messages), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		switch {
 		case errno == unix.EINTR:
+		case errno == unix.EMSGSIZE && !tried:
+			tried, late = true, 1 // if it goes now
 		case errno != 0 && v.counts[v.at] > 1 && !v.split && refusesSegments(errno):
 			v.unsegment()
+			late = 0
 		case errno != 0:
 			return 0, errno
 		case v.split:
+			v.late += late
 			return v.Skip(), nil
 		default:
+			v.late += late
 			sent := 0
 			for range n {
 				sent += v.Skip()
@@ -188,3 +195,6 @@ func (v *Vector) Skip() int {
 
 // Joined is how many datagrams were sent in a message that had one before them.
 func (v *Vector) Joined() int { return v.joined }
+
+// Late is how many ICMP errors Send has met that say of an earlier datagram that it was too big.
+func (v *Vector) Late() int { return v.late }
