@@ -155,6 +155,8 @@ func TestServersMariaDB(t *testing.T) {
 	nobody := start(t, setup{hosts: []string{a.host, b.host}, port: port, check: "kind = \"mysql\"\ntimeout = \"10s\""})
 	nobody.awaitState(t, b.addr(), "up", "")
 	a.politely(t, 10)
+	nobody.stop(t)
+	a.politely(t, 0)
 	secret := secretFile(t, "geheim")
 	run := func(check string) *ebb {
 		return start(t, setup{

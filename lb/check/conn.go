@@ -5,15 +5,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
 // conn is the connection of a probe: it ends with the probe's context, and gives no more bytes than a sound server sends.
 type conn struct {
 	net.Conn
-	left   int   // bytes that may still be read
-	broken error // what ended reading; some drivers keep it to themselves
-	stop   func() bool
+	left   int    // bytes that may still be read
+	broken error  // what ended reading; some drivers keep it to themselves
+	untie  func() // the context has no say any more, when it returns
 }
 
 // mostBytes is what a probe reads at most of one connection, far more than any server needs for an answer.
@@ -26,7 +27,22 @@ func bound(ctx context.Context, c net.Conn) *conn {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(deadline)
 	}
-	return &conn{Conn: c, left: mostBytes, stop: context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })}
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.SetDeadline(time.Unix(1, 0))
+		close(cut)
+	})
+	return &conn{Conn: c, left: mostBytes, untie: sync.OnceFunc(func() {
+		if !stop() {
+			<-cut
+		}
+	})}
+}
+
+// SetDeadline is for who takes the connection over from its context.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.untie()
+	return c.Conn.SetDeadline(t)
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -51,7 +67,7 @@ func (c *conn) CloseWrite() error {
 }
 
 func (c *conn) Close() error {
-	c.stop()
+	c.untie()
 	return c.Conn.Close()
 }
 
@@ -62,6 +78,26 @@ const (
 	politeTime  = 100 * time.Millisecond
 	politeBytes = 64 << 10
 )
+
+// finishing is the context of a conversation that does harm when it breaks off: who cancels ctx, because ebb stops or the peer is
+// gone, leaves it politeTime to come to its end.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if deadline, ok := ctx.Deadline(); ok {
+		own, cancel = context.WithDeadline(own, deadline)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-own.Done():
+		case <-time.After(politeTime):
+			cancel()
+		}
+	})
+	return own, func() {
+		stop()
+		cancel()
+	}
+}
 
 // leave ends a connection so that the server sees a plain end, and closes it. What goes wrong here says nothing about the
 // peer.

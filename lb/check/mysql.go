@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,7 +20,8 @@ import (
 //
 // A server counts the connections that end while it waits for a login, and after max_connect_errors of them in a row it
 // locks their host out: through ebb, all clients. So no probe leaves without one. Without a user, and where the probe gives
-// up, that is the login of a stranger: to be refused is no such error.
+// up, that is the login of a stranger: to be refused is no such error. One that has begun when it is called off goes on for a
+// moment, and one that gives up later says that it quits.
 type mysqlProbe struct {
 	way  *way
 	from Options
@@ -39,6 +41,8 @@ func newMySQL(o Options) (probeFunc, error) {
 
 // ask logs in and asks.
 func (p *mysqlProbe) ask(ctx context.Context, target netip.AddrPort) Result {
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	password, err := readSecret(p.from.PasswordFile)
 	if err != nil {
 		return failed(err)
@@ -66,7 +70,7 @@ func (p *mysqlProbe) ask(ctx context.Context, target netip.AddrPort) Result {
 	start := time.Now()
 	c, err := connector.Connect(ctx)
 	if link != nil {
-		defer link.leave()
+		defer func() { link.leave(ctx.Err() != nil && p.way.certs == nil) }()
 	}
 	if err != nil {
 		return mysqlFailed(ctx, link, err)
@@ -96,7 +100,7 @@ func (p *mysqlProbe) meet(ctx context.Context, target netip.AddrPort) (*greeted,
 		err = &failure{BadTLS, errors.New("the server offers no TLS")}
 	}
 	if err != nil {
-		g.leave()
+		g.leave(false)
 		return nil, err
 	}
 	return g, nil
@@ -109,6 +113,9 @@ type greeted struct {
 	greeting greeting
 	again    []byte
 	answered bool // the greeting was
+
+	mu   sync.Mutex
+	left bool // Close has no say any more
 }
 
 func (g *greeted) Write(b []byte) (int, error) {
@@ -118,12 +125,26 @@ func (g *greeted) Write(b []byte) (int, error) {
 
 // Close is for the driver, which calls it from any of its goroutines: it only ends what the driver waits for. Who made the
 // connection leaves it.
-func (g *greeted) Close() error { return g.SetDeadline(time.Unix(1, 0)) }
+func (g *greeted) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left {
+		return nil
+	}
+	return g.SetDeadline(time.Unix(1, 0))
+}
 
-// leave ends the connection. A server that is only slow finds a login when it comes to read one.
-func (g *greeted) leave() {
-	if !g.answered && g.SetDeadline(time.Now().Add(politeTime)) == nil {
-		_, _ = g.Write(append(packet{1, strangerLogin(strangerCapabilities)}.bytes(), quitPacket...))
+// leave ends the connection. A server that is only slow finds a login when it comes to read one, and that who logged in quits.
+func (g *greeted) leave(quit bool) {
+	g.mu.Lock()
+	g.left = true
+	g.mu.Unlock()
+	var last []byte
+	if !g.answered {
+		last, quit = packet{1, strangerLogin(strangerCapabilities)}.bytes(), true
+	}
+	if quit && g.SetDeadline(time.Now().Add(politeTime)) == nil {
+		_, _ = g.Write(append(last, quitPacket...))
 	}
 	leave(g.conn)
 }

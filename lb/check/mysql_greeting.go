@@ -99,6 +99,8 @@ var quitPacket = packet{0, []byte{1}}.bytes() // COM_QUIT
 
 // greet is the probe without a user.
 func (p *mysqlProbe) greet(ctx context.Context, target netip.AddrPort) Result {
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	start := time.Now()
 	g, err := p.meet(ctx, target)
 	if err != nil {
@@ -106,7 +108,7 @@ func (p *mysqlProbe) greet(ctx context.Context, target netip.AddrPort) Result {
 	}
 	g.again = nil // it was read
 	latency := time.Since(start)
-	defer g.leave()
+	defer func() { g.leave(ctx.Err() != nil && p.way.certs == nil) }()
 	var c link = g
 	number, capabilities := byte(1), uint32(strangerCapabilities)
 	if p.way.certs != nil {

@@ -2,7 +2,9 @@ package check
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -133,6 +135,72 @@ func TestMySQLProbeLeavesALoginBehind(t *testing.T) {
 		wantReason(t, r, Timeout)
 		if said := <-saw; len(said) != 2 || !bytes.Contains(said[0].body, []byte(stranger)) || !bytes.Equal(said[1].body, []byte{1}) {
 			t.Errorf("user %q: the server got %+v, want a login and an end", user, said)
+		}
+	}
+}
+
+// A probe that is called off, because ebb stops or the peer is gone, logs in all the same, and quits: also if the server goes on
+// only when the probe has given up.
+func TestMySQLProbeIsCalledOff(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		user  string
+		stage int // what of the client's the server has read by then
+	}{
+		{"a stranger before the greeting", "", 0},
+		{"a stranger that has logged in", "", 1},
+		{"a user before the greeting", "ebb", 0},
+		{"a user that has logged in", "ebb", 1},
+		{"a user that has asked", "ebb", 2},
+	} {
+		for _, meanwhile := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, meanwhile %v", c.name, meanwhile), func(t *testing.T) {
+				reached, on, saw := make(chan struct{}), make(chan struct{}), make(chan []packet, 1)
+				target := listen(t, func(conn net.Conn) {
+					_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+					var said []packet
+					defer func() { saw <- said }()
+					for n := 0; ; n++ {
+						if n == c.stage {
+							close(reached)
+							<-on
+						}
+						switch n {
+						case 0:
+							_, _ = conn.Write(mysqlHello(false).bytes())
+						case 1:
+							_, _ = conn.Write(packet{2, mysqlOK}.bytes())
+						}
+						p, err := readMySQL(conn)
+						if err != nil {
+							return
+						}
+						said = append(said, p)
+					}
+				})
+				ask, err := newMySQL(Options{Kind: "mysql", User: c.user})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					ask(ctx, target)
+				}()
+				<-reached
+				cancel()
+				if !meanwhile {
+					<-done
+				}
+				close(on)
+				said := <-saw
+				<-done
+				if n := len(said); n < 2 || said[0].number != 1 || !bytes.Contains(said[0].body, []byte("ebb\x00")) || !bytes.Equal(said[n-1].body, []byte{1}) {
+					t.Errorf("the server got %+v, want a login and an end", said)
+				}
+			})
 		}
 	}
 }
