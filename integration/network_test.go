@@ -28,21 +28,24 @@ var (
 	backAddr  = netip.MustParseAddr("10.1.2.2") // the server, as ebb sees it
 )
 
+// newSpace makes a network namespace, or skips the test where that is forbidden.
+func newSpace(t *testing.T) *link.Space {
+	t.Helper()
+	space, err := link.NewSpace()
+	if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
+		t.Skip("needs CAP_SYS_ADMIN: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { space.Close() })
+	return space
+}
+
 // newNetwork makes a network whose links have faults, or skips the test where that is forbidden.
 func newNetwork(t *testing.T, f link.Faults, seed uint64) *network {
 	t.Helper()
-	n := &network{}
-	for _, s := range []**link.Space{&n.client, &n.middle, &n.server} {
-		space, err := link.NewSpace()
-		if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
-			t.Skip("needs CAP_SYS_ADMIN: ", err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { space.Close() })
-		*s = space
-	}
+	n := &network{client: newSpace(t), middle: newSpace(t), server: newSpace(t)}
 	join := func(a, b *link.Space, device, left, right string) *link.Link {
 		l, err := link.Join(link.End{Space: a, Device: device, Address: netip.MustParsePrefix(left)},
 			link.End{Space: b, Device: device, Address: netip.MustParsePrefix(right)}, f, seed)

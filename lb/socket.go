@@ -28,11 +28,14 @@ func clientSocket(c *config.ClientSocket) *sock.Options {
 func peerSocket(c *config.PeerSocket) *sock.Options {
 	o := both(&c.Socket)
 	o.Source = sock.Source{First: c.SourcePorts[0], Last: c.SourcePorts[1], Client: c.FromClient}
+	four, six := 0, 0
 	for _, a := range c.Source {
 		if a.Is4() {
-			o.Source.IPv4 = a
+			o.Source.IPv4[four] = a
+			four++
 		} else {
-			o.Source.IPv6 = a
+			o.Source.IPv6[six] = a
+			six++
 		}
 	}
 	return &o

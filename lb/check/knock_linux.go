@@ -34,7 +34,7 @@ func (k *knocker) busy() bool { return len(k.list) > 0 }
 
 func (k *knocker) begin(p *probe) {
 	target := p.knock.to(p.key.target)
-	fd, err := sock.Stream(target, p.knock.socket, netip.Addr{})
+	fd, err := sock.Stream(target, p.knock.socket, netip.Addr{}, 0)
 	if err == nil {
 		if err = sock.Connect(fd, target); err != nil {
 			_ = unix.Close(fd)

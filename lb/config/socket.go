@@ -42,7 +42,7 @@ type ClientSocket struct {
 // PeerSocket is what sockets to the peers of a pool are asked for.
 type PeerSocket struct {
 	Socket
-	Source      []netip.Addr // at most one of each family
+	Source      []netip.Addr // at most 8 of each family
 	FromClient  bool         `key:"source"` // instead
 	SourcePorts [2]uint16    // the first and the last; 0 is the kernel's choice
 }
@@ -149,7 +149,7 @@ func readInterface(s *Socket, v value) {
 
 // readSource reads where connections to peers come from.
 func readSource(s *PeerSocket, v value) {
-	const expected = "\"auto\", \"client\", an address, or two of them, one of each family"
+	const expected = "\"auto\", \"client\" or an address"
 	if word, _ := v.raw.(string); word == "auto" || word == "client" {
 		s.Source, s.FromClient = nil, word == "client"
 		return
@@ -161,8 +161,10 @@ func readSource(s *PeerSocket, v value) {
 		switch {
 		case err != nil || a.IsMulticast() || a.IsUnspecified():
 			e.unexpected(expected)
-		case slices.ContainsFunc(list, func(b netip.Addr) bool { return a.Is4() == b.Is4() }):
-			e.fail("found %s, expected at most one address of each family", e.found())
+		case slices.Contains(list, a):
+			e.fail("found %s twice, expected each address once", e.found())
+		case ofFamily(list, a) == maxSources:
+			e.fail("found %s, expected at most %d addresses of each family", e.found(), maxSources)
 		default:
 			list = append(list, a)
 		}
@@ -171,6 +173,18 @@ func readSource(s *PeerSocket, v value) {
 		v.fail("found an empty list, expected %s", expected)
 	}
 	s.Source, s.FromClient = list, false
+}
+
+// maxSources is how many addresses of one family connections may come from.
+const maxSources = 8
+
+func ofFamily(list []netip.Addr, like netip.Addr) (n int) {
+	for _, a := range list {
+		if a.Is4() == like.Is4() {
+			n++
+		}
+	}
+	return n
 }
 
 func readSourcePorts(s *PeerSocket, v value) {

@@ -43,11 +43,11 @@ transparent = true
 	if got := c.Pools[0].Socket; !reflect.DeepEqual(got, defaults().Pools[0].Socket) {
 		t.Errorf("the pool has %+v", got)
 	}
-	c, err = Parse("f", in("pool.p", "tcp://[::]:5432", both+"source = [\"10.0.0.1\", \"2001:db8::1\"]\nsource_ports = \"40000-40009\""), nil)
+	c, err = Parse("f", in("pool.p", "tcp://[::]:5432", both+"source = [\"10.0.0.1\", \"2001:db8::1\", \"10.0.0.2\"]\nsource_ports = \"40000-40009\""), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peers := PeerSocket{Socket: want, Source: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")}, SourcePorts: [2]uint16{40000, 40009}}
+	peers := PeerSocket{Socket: want, Source: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("10.0.0.2")}, SourcePorts: [2]uint16{40000, 40009}}
 	if got := c.Pools[0].Socket; !reflect.DeepEqual(got, peers) {
 		t.Errorf("%+v", got)
 	}
@@ -80,9 +80,10 @@ func TestSocketOptionsThatCannotBe(t *testing.T) {
 		{"listener", "unix:/run/a.sock", `mark = 1`, `mark: found on a listener that is a path, expected TCP or UDP`},
 		{"listener", "unix:/run/a.sock", `nodelay = true`, `nodelay: found on a listener without TCP, expected an address of that: nothing else has nodelay`},
 		{"pool.p", "tcp://:1", `v6only = true`, `v6only: unknown key, expected "nodelay", "keepalive_idle", "keepalive_interval", "keepalive_count", "user_timeout", "congestion", "send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "source" or "source_ports"`},
-		{"pool.p", "tcp://:1", `source = "db.test"`, `source: found "db.test", expected "auto", "client", an address, or two of them, one of each family`},
-		{"pool.p", "tcp://:1", `source = ["10.0.0.1", "10.0.0.2"]`, `source: found "10.0.0.2", expected at most one address of each family`},
-		{"pool.p", "tcp://:1", `source = []`, `source: found an empty list, expected "auto", "client", an address, or two of them, one of each family`},
+		{"pool.p", "tcp://:1", `source = "db.test"`, `source: found "db.test", expected "auto", "client" or an address`},
+		{"pool.p", "tcp://:1", `source = ["10.0.0.1", "10.0.0.2", "10.0.0.1"]`, `source: found "10.0.0.1" twice, expected each address once`},
+		{"pool.p", "tcp://:1", `source = ["::1", "::2", "::3", "::4", "::5", "::6", "::7", "::8", "10.0.0.1", "::9"]`, `source: found "::9", expected at most 8 addresses of each family`},
+		{"pool.p", "tcp://:1", `source = []`, `source: found an empty list, expected "auto", "client" or an address`},
 		{"pool.p", "tcp://:1", `source_ports = "9-8"`, `source_ports: found "9-8", expected "auto", or a range of ports such as "20000-29999"`},
 		{"pool.p", "tcp://:1", `source_ports = "40000"`, `source_ports: found "40000", expected "auto", or a range of ports such as "20000-29999"`},
 	} {

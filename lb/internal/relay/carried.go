@@ -54,6 +54,8 @@ type carried struct {
 	word     end.Word
 	head     *head // while it is heard
 	watched  bool  // keepalive is on towards the server
+	way      uint8 // of the sources, that the attempt takes
+	ways     uint8 // of them that it has not taken
 	talk     talk
 	half     [2]half
 }
@@ -117,100 +119,6 @@ func (l *loop) hear(slot int32, k *carried) {
 func (l *loop) open(slot int32, k *carried, sd side, fd int) {
 	k.socket[sd], k.fd[sd] = l.engine.Attach(fd, owner(slot, sd)), int32(fd)
 	k.half[sd].open = true
-}
-
-// connect begins the next attempt, or ends the session if there is none.
-func (l *loop) connect(slot int32, k *carried) {
-	s := k.session
-	for {
-		if w := s.word(); w != end.None {
-			l.finish(slot, k, w)
-			return
-		}
-		if left, w := l.left(k); w != end.None && left <= 0 {
-			l.finish(slot, k, w)
-			return
-		}
-		addr, w := k.director.Next()
-		if w != end.None {
-			l.finish(slot, k, w)
-			return
-		}
-		if !addr.IsValid() {
-			k.phase = parked
-			l.engine.Watch(k.socket[client])
-			l.rearm(slot, k)
-			return
-		}
-		fd, err := sock.Stream(addr, s.dialing(), s.Source)
-		if err != nil {
-			l.exhausted(err)
-			k.director.Failed(err)
-			continue
-		}
-		k.phase, k.addr, k.err, k.last = connecting, addr, nil, l.now
-		l.open(slot, k, server, fd)
-		l.engine.Connect(k.socket[server], addr)
-		l.rearm(slot, k)
-		return
-	}
-}
-
-// resume goes on with a session that is parked, if it is still carried.
-func (l *loop) resume(s *Session) {
-	slot := s.slot - 1
-	if slot < 0 || l.at(slot).session != s || l.at(slot).phase != parked {
-		return
-	}
-	k := l.at(slot)
-	k.phase = connecting
-	l.engine.Unwatch(k.socket[client])
-	l.connect(slot, k)
-}
-
-// connected is told how the attempt went.
-func (l *loop) connected(slot int32, k *carried, err error) {
-	if k.phase != connecting {
-		return
-	}
-	if err != nil {
-		l.fail(slot, k, err)
-		return
-	}
-	local := sock.LocalAddr(int(k.fd[server]))
-	if local == k.addr { // the kernel picked the destination as the source
-		l.fail(slot, k, sock.ErrSelf)
-		return
-	}
-	s := k.session
-	if len(s.Preface) > 0 {
-		if err := sock.SendWhole(int(k.fd[server]), s.Preface); err != nil {
-			l.fail(slot, k, err)
-			return
-		}
-	}
-	s.setUpstream(local)
-	k.phase, k.last = relaying, l.now
-	if !k.director.Connected() {
-		s.setUpstream(netip.AddrPort{})
-		l.fail(slot, k, nil)
-		return
-	}
-	if w := s.word(); w != end.None {
-		l.finish(slot, k, w)
-		return
-	}
-	s.reached.Store(int64(max(1, l.now-k.start)))
-	l.rearm(slot, k)
-	l.engine.Receive(k.socket[client])
-	l.engine.Receive(k.socket[server])
-}
-
-// fail gives an attempt up: for err, or because the peer is not wanted. Its socket is closed before the next is made.
-func (l *loop) fail(slot int32, k *carried, err error) {
-	l.wheel.Clear(slot)
-	k.phase, k.err = failing, err
-	l.engine.Close(k.socket[server], err == sock.ErrSelf)
 }
 
 // received takes what came from one side.
@@ -367,6 +275,10 @@ func handOver(fd int) sock.Conn {
 func (l *loop) closed(slot int32, k *carried, sd side) {
 	k.half[sd].open = false
 	switch {
+	case k.phase == failing && sock.Classify(k.err) == sock.NoSourcePort && k.session.word() == end.None && l.detour(k):
+		if !l.attempt(slot, k) {
+			l.connect(slot, k)
+		}
 	case k.phase == failing:
 		if k.err != nil {
 			k.director.Failed(k.err)

@@ -103,7 +103,15 @@ func Asked(control []byte, bound netip.AddrPort) netip.AddrPort {
 
 // Datagram makes a UDP socket that is connected to addr, on behalf of a client if one is given, so that only the peer's
 // datagrams and refusals arrive on it. It does not block; the caller closes it.
-func Datagram(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
+func Datagram(addr netip.AddrPort, o *Options, client netip.Addr) (fd int, err error) {
+	err = o.Source.eachWay(addr.Addr(), client, func(way int) error {
+		fd, err = datagram(addr, o, client, way)
+		return err
+	})
+	return fd, err
+}
+
+func datagram(addr netip.AddrPort, o *Options, client netip.Addr, way int) (int, error) {
 	family := uintptr(unix.AF_INET6)
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
@@ -112,7 +120,7 @@ func Datagram(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
 	if errno != 0 {
 		return -1, errno
 	}
-	if err := o.dial(int(fd), addr.Addr(), client, false); err != nil {
+	if err := o.dial(int(fd), addr.Addr(), client, way, false); err != nil {
 		_ = unix.Close(int(fd))
 		return -1, err
 	}

@@ -3,6 +3,7 @@ package sock
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"syscall"
@@ -45,25 +46,70 @@ type Listening struct {
 
 // Source is where connections to peers come from.
 type Source struct {
-	IPv4, IPv6  netip.Addr // towards peers of the family; the zero value is the kernel's choice
-	First, Last uint16     // ports; 0 is the kernel's choice
-	Client      bool       // the address of the client, of its family
+	IPv4, IPv6  Addresses // towards peers of the family
+	First, Last uint16    // ports; 0 is the kernel's choice
+	Client      bool      // the address of the client, of its family
+}
+
+// MaxSources is how many addresses of one family connections may come from.
+const MaxSources = 8
+
+// Addresses are those of one family, and zero values behind them; none is the kernel's choice.
+type Addresses [MaxSources]netip.Addr
+
+func (a *Addresses) count() int {
+	for i := range a {
+		if !a[i].IsValid() {
+			return i
+		}
+	}
+	return len(a)
 }
 
 // Default is what a socket has that nothing was said about: a peer that vanished without a word is noticed after
 // 15 s + 8 * 15 s.
 var Default = &Options{KeepAlive: KeepAlive{Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 8}}
 
-// from is the address to connect to a peer from, on behalf of a client.
-func (s *Source) from(peer, client netip.Addr) netip.Addr {
-	four := peer.Is4()
-	switch {
-	case s.Client && client.IsValid() && client.Is4() == four:
-		return client
-	case four:
-		return s.IPv4
+// of gives the addresses towards peers of the family of one.
+func (s *Source) of(peer netip.Addr) *Addresses {
+	if peer.Is4() {
+		return &s.IPv4
 	}
-	return s.IPv6
+	return &s.IPv6
+}
+
+// asClient tells whether a peer is to see the client's address.
+func (s *Source) asClient(peer, client netip.Addr) bool {
+	return s.Client && client.IsValid() && client.Is4() == peer.Is4()
+}
+
+// Ways is from how many addresses a peer may be connected to on behalf of a client, each with ports of its own: at least 1.
+func (s *Source) Ways(peer, client netip.Addr) int {
+	if s.asClient(peer, client) {
+		return 1
+	}
+	return max(1, s.of(peer).count())
+}
+
+// from is the address to connect to a peer from, on behalf of a client, by the number of the way.
+func (s *Source) from(peer, client netip.Addr, way int) netip.Addr {
+	if s.asClient(peer, client) {
+		return client
+	}
+	return s.of(peer)[way]
+}
+
+// eachWay calls connect with the number of one way after the other, from any of them on, until it did not fail for want of a
+// source port.
+func (s *Source) eachWay(peer, client netip.Addr, connect func(way int) error) (err error) {
+	n := s.Ways(peer, client)
+	first := rand.IntN(n)
+	for i := range n {
+		if err = connect((first + i) % n); Classify(err) != NoSourcePort {
+			break
+		}
+	}
+	return err
 }
 
 // config is a keepalive as the portable twins ask for it.
@@ -105,7 +151,7 @@ func (e *OptionError) Why() string {
 	case errors.Is(e.Err, syscall.ENOENT):
 		return "the kernel does not have it: see sysctl net.ipv4.tcp_available_congestion_control"
 	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
-		return "no interface of this host has the address; freebind = true lets it come later"
+		return e.Err.Error() + ": no interface of this host has the address; freebind = true lets it come later"
 	}
 	return e.Err.Error()
 }

@@ -187,8 +187,8 @@ func (o *Options) Retune(fd int, now *Options) {
 	reset(o.Listening.FastOpen > 0 && now.Listening.FastOpen == 0, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 0)
 }
 
-// dial prepares a socket that is to connect to peer, on behalf of a client.
-func (o *Options) dial(fd int, peer, client netip.Addr, stream bool) error {
+// dial prepares a socket that is to connect to peer, on behalf of a client, by one of the ways from which it may.
+func (o *Options) dial(fd int, peer, client netip.Addr, way int, stream bool) error {
 	if o.plain() {
 		return nil
 	}
@@ -196,14 +196,14 @@ func (o *Options) dial(fd int, peer, client netip.Addr, stream bool) error {
 	if err := give(fd, family, stream, o, common, binding, outgoing); err != nil {
 		return err
 	}
-	from := o.Source.from(peer, client)
+	from := o.Source.from(peer, client, way)
 	if !from.IsValid() {
 		return nil
 	}
 	// The port is chosen at the connect, so that one may be used towards many peers at a time (ip(7), Linux 4.2).
 	set(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	if err := unix.Bind(fd, sockaddr(from)); err != nil {
-		return &OptionError{"source", err}
+		return &OptionError{"source", fmt.Errorf("%s: %w", from, err)}
 	}
 	return nil
 }
@@ -227,7 +227,7 @@ func (o *Options) Control(network, address string, c syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	return control(func(fd int) error { return o.dial(fd, peer.Addr().Unmap(), netip.Addr{}, network[0] == 't') })(network, address, c)
+	return control(func(fd int) error { return o.dial(fd, peer.Addr().Unmap(), netip.Addr{}, 0, network[0] == 't') })(network, address, c)
 }
 
 // Probe tries the options on sockets of their own, which go nowhere, and gives what they did not get, each option once. stream
@@ -254,16 +254,19 @@ func (o *Options) Probe(stream, listen, v6 bool) (missing []*OptionError) {
 			}
 		}
 	}
-	from := o.Source.IPv4
+	from := &o.Source.IPv4
 	if v6 {
-		from = o.Source.IPv6
+		from = &o.Source.IPv6
 	}
-	if from.IsValid() && !listen {
+	for _, a := range from[:from.count()] {
+		if listen {
+			break
+		}
 		if err := o.try(option{set: func(fd, family int, o *Options) error {
 			_ = give(fd, family, stream, o, binding) // which has been said
-			return unix.Bind(fd, sockaddr(from))
+			return unix.Bind(fd, sockaddr(a))
 		}}, family, kind); err != nil {
-			missing = append(missing, &OptionError{"source", err})
+			missing = append(missing, &OptionError{"source", fmt.Errorf("%s: %w", a, err)})
 		}
 	}
 	return missing

@@ -4,8 +4,10 @@ package sock
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,16 +25,17 @@ func TestProbeNamesTheKeyAndWhatItTakes(t *testing.T) {
 	}{
 		{"interface", Options{Interface: "none0"}, "there is no such interface"},
 		{"congestion", Options{Congestion: "none"}, "sysctl net.ipv4.tcp_available_congestion_control"},
-		{"source", Options{Source: Source{IPv4: netip.MustParseAddr("192.0.2.1")}}, "no interface of this host has the address"},
+		{"source", Options{Source: Source{IPv4: Addresses{netip.MustParseAddr("192.0.2.1")}}}, "no interface of this host has the address"},
+		{"source", Options{Source: Source{IPv4: Addresses{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}}}, "192.0.2.1: "},
 		{"source_ports", Options{Source: Source{First: 1, Last: 65535}}, "net.ipv4.ip_local_port_range"},
-		{"source", Options{Source: Source{IPv6: netip.MustParseAddr("2001:db8::1")}}, "no interface of this host has the address"},
+		{"source", Options{Source: Source{IPv6: Addresses{netip.MustParseAddr("2001:db8::1")}}}, "no interface of this host has the address"},
 	} {
-		missing := c.o.Probe(true, false, c.o.Source.IPv6.IsValid())
+		missing := c.o.Probe(true, false, c.o.Source.IPv6.count() > 0)
 		if len(missing) != 1 || missing[0].Key != c.key || !strings.Contains(missing[0].Why(), c.want) {
 			t.Errorf("%+v misses %v, want %s: %s", c.o, missing, c.key, c.want)
 		}
 	}
-	for _, o := range []Options{{}, *Default, {Freebind: true, Source: Source{IPv4: netip.MustParseAddr("192.0.2.1")}}} {
+	for _, o := range []Options{{}, *Default, {Freebind: true, Source: Source{IPv4: Addresses{netip.MustParseAddr("192.0.2.1")}}}} {
 		if missing := o.Probe(true, false, false); len(missing) > 0 {
 			t.Errorf("%+v misses %v", o, missing)
 		}
@@ -74,7 +77,7 @@ func TestSourceAddressAndPorts(t *testing.T) {
 		defer ln.Close()
 		peers = append(peers, AddrPort(ln.Addr()))
 	}
-	from := &Options{Source: Source{IPv4: netip.MustParseAddr("127.0.0.9"), IPv6: netip.MustParseAddr("::1"), First: 40000, Last: 40000}}
+	from := &Options{Source: Source{IPv4: Addresses{netip.MustParseAddr("127.0.0.9")}, IPv6: Addresses{netip.MustParseAddr("::1")}, First: 40000, Last: 40000}}
 	if missing := from.Probe(true, false, false); len(missing) > 0 {
 		t.Skip(missing[0].Key, ": ", missing[0].Why())
 	}
@@ -94,7 +97,7 @@ func TestSourceAddressAndPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer Abort(second)
-	want := netip.AddrPortFrom(from.Source.IPv4, from.Source.First)
+	want := netip.AddrPortFrom(from.Source.IPv4[0], from.Source.First)
 	for i, c := range []*net.TCPConn{first, second} {
 		if got := AddrPort(c.LocalAddr()); got != want {
 			t.Errorf("from %s, want %s", got, want)
@@ -108,13 +111,90 @@ func TestSourceAddressAndPorts(t *testing.T) {
 
 func TestSourceIsTheClientOfTheSameFamily(t *testing.T) {
 	four, six, client := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")
-	s := Source{IPv4: four, IPv6: six, Client: true}
+	s := Source{IPv4: Addresses{four}, IPv6: Addresses{six}, Client: true}
 	for _, c := range []struct{ peer, client, want netip.Addr }{
 		{four, client, client}, {six, client, six}, {four, six, four}, {six, six, six}, {four, netip.Addr{}, four},
 	} {
-		if got := s.from(c.peer, c.client); got != c.want {
+		if got := s.from(c.peer, c.client, 0); got != c.want {
 			t.Errorf("to %v for %v: %v, want %v", c.peer, c.client, got, c.want)
 		}
+	}
+}
+
+// Of several source addresses, one with a free port is taken, whichever is looked at first, of TCP and of UDP; that none has one is
+// told as such.
+func TestLI6SourceAddressesTakeOverFromEachOther(t *testing.T) {
+	ln, err := ListenTCP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	pc, err := ListenUDP(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	a, b := netip.MustParseAddr("127.0.0.9"), netip.MustParseAddr("127.0.0.10")
+	for name, dial := range map[string]func(*Options) (net.Conn, error){
+		"tcp": func(o *Options) (net.Conn, error) {
+			c, err := DialTCP(t.Context(), AddrPort(ln.Addr()), o, netip.Addr{})
+			if err == nil {
+				err = c.SetLinger(0)
+			}
+			return c, err
+		},
+		"udp": func(o *Options) (net.Conn, error) { return DialUDP(pc.Bound(), o, netip.Addr{}) },
+		"udp of loops": func(o *Options) (net.Conn, error) {
+			fd, err := Datagram(pc.Bound(), o, netip.Addr{})
+			if err != nil {
+				return nil, err
+			}
+			f := os.NewFile(uintptr(fd), "")
+			defer f.Close()
+			return net.FileConn(f)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &Options{Source: Source{IPv4: Addresses{a, b}}}
+			low, high := localPorts()
+			var held []net.Conn
+			for range 200 { // until both have had the port: others use ports too
+				for _, c := range held {
+					c.Close()
+				}
+				held = nil
+				o.Source.First = low + uint16(rand.IntN(int(high-low)))
+				o.Source.Last = o.Source.First
+				if missing := o.Probe(true, false, false); len(missing) > 0 {
+					t.Skip(missing[0].Key, ": ", missing[0].Why())
+				}
+				for range 2 {
+					c, err := dial(o)
+					if Classify(err) == NoSourcePort {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					held = append(held, c)
+				}
+				if len(held) == 2 {
+					break
+				}
+			}
+			if len(held) < 2 {
+				t.Fatal("no port was free on both addresses")
+			}
+			if one, other := AddrPort(held[0].LocalAddr()).Addr(), AddrPort(held[1].LocalAddr()).Addr(); one == other || one != a && one != b || other != a && other != b {
+				t.Errorf("from %s and %s", one, other)
+			}
+			if _, err := dial(o); Classify(err) != NoSourcePort {
+				t.Errorf("the third: %v", err)
+			}
+			for _, c := range held {
+				c.Close()
+			}
+		})
 	}
 }
 
@@ -143,7 +223,7 @@ func TestBuffersAreGivenWhole(t *testing.T) {
 	const size = 64 << 20
 	o := &Options{SendBuffer: size, ReceiveBuffer: size}
 	missing := o.Probe(true, false, false)
-	fd, err := Stream(netip.MustParseAddrPort("127.0.0.1:1"), o, netip.Addr{})
+	fd, err := Stream(netip.MustParseAddrPort("127.0.0.1:1"), o, netip.Addr{}, 0)
 	if (err == nil) != (len(missing) == 0) {
 		t.Fatalf("the probe misses %v, the socket %v", missing, err)
 	}

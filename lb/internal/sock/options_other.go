@@ -12,7 +12,7 @@ import (
 
 func (o *Options) listen(int, netip.Addr, bool) error { return nil }
 
-func (o *Options) dial(int, netip.Addr, netip.Addr, bool) error { return nil }
+func (o *Options) dial(int, netip.Addr, netip.Addr, int, bool) error { return nil }
 
 // Retune does nothing here.
 func (o *Options) Retune(int, *Options) {}

@@ -71,9 +71,12 @@ var ErrSelf = errors.New("connected to itself")
 // DialTCP connects to a peer, on behalf of a client if one is given. The caller closes the connection. The deadline is that
 // of ctx.
 func DialTCP(ctx context.Context, addr netip.AddrPort, o *Options, client netip.Addr) (*net.TCPConn, error) {
-	d := net.Dialer{KeepAlive: -1, Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, true) })}
-	c, err := d.DialContext(ctx, network("tcp", addr), addr.String())
-	if err != nil {
+	var c net.Conn
+	if err := o.Source.eachWay(addr.Addr(), client, func(way int) (err error) {
+		d := net.Dialer{KeepAlive: -1, Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, way, true) })}
+		c, err = d.DialContext(ctx, network("tcp", addr), addr.String())
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	tcp := c.(*net.TCPConn)

@@ -88,9 +88,9 @@ func name(call uintptr, fd int) netip.AddrPort {
 	return Address(&b)
 }
 
-// Stream makes a socket that can connect to addr, on behalf of a client if one is given: non-blocking, with everything but
-// keepalive. The caller closes it.
-func Stream(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
+// Stream makes a socket that can connect to addr, on behalf of a client if one is given, by the number of a way (Source.Ways):
+// non-blocking, with everything but keepalive. The caller closes it.
+func Stream(addr netip.AddrPort, o *Options, client netip.Addr, way int) (int, error) {
 	family := uintptr(unix.AF_INET6)
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
@@ -102,7 +102,7 @@ func Stream(addr netip.AddrPort, o *Options, client netip.Addr) (int, error) {
 	if !o.Nagle {
 		set(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
-	if err := o.dial(int(fd), addr.Addr(), client, true); err != nil {
+	if err := o.dial(int(fd), addr.Addr(), client, way, true); err != nil {
 		_ = unix.Close(int(fd))
 		return -1, err
 	}

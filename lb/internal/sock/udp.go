@@ -134,9 +134,12 @@ func (c *PacketConn) Bound() netip.AddrPort { return c.bound }
 // DialUDP opens a connected UDP socket towards a peer, on behalf of a client if one is given, so that only the peer's
 // datagrams and refusals arrive on it.
 func DialUDP(addr netip.AddrPort, o *Options, client netip.Addr) (*net.UDPConn, error) {
-	d := net.Dialer{Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, false) })}
-	c, err := d.Dial(network("udp", addr), addr.String())
-	if err != nil {
+	var c net.Conn
+	if err := o.Source.eachWay(addr.Addr(), client, func(way int) (err error) {
+		d := net.Dialer{Control: control(func(fd int) error { return o.dial(fd, addr.Addr(), client, way, false) })}
+		c, err = d.Dial(network("udp", addr), addr.String())
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	udp := c.(*net.UDPConn)
