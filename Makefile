@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench failover soak model mutants deps dist clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench bench-operate failover soak model mutants deps dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -46,6 +46,10 @@ bench-once:
 # ebb beside haproxy, nginx and a direct connection, with the figures under docs/bench/. Takes about half an hour.
 bench:
 	$(GO) run ./integration/bench -out docs/bench
+
+# What it costs to start ebb, to look at it, to bother its API and to reload it, and what sessions notice of that. Takes two minutes.
+bench-operate:
+	$(GO) run ./integration/bench -operate
 
 # Where ebb's CPU goes under small messages, the kernel's part included, as flame.svg. Needs perf.
 flame:

@@ -15,42 +15,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // flameLoad is what runs while a flame graph is recorded: small messages, many at once.
 const flameLoad = "64-byte ping-pong, 50 connections"
 
 // flame records where ebb's CPU goes, the kernel's part included, and writes it as a flame graph.
-func flame(ctx context.Context, length time.Duration, ebb, engine, out string) error {
+func (b *bench) flame(ctx context.Context, engine, out string) error {
 	perf, err := exec.LookPath("perf")
 	if err != nil {
 		return errors.New("-flame needs perf (Debian package linux-perf)")
 	}
-	dir, err := os.MkdirTemp("", "ebb-flame-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if ebb == "" {
-		if ebb, err = build(ctx, filepath.Join(dir, "ebb")); err != nil {
-			return err
-		}
-	}
-	t, err := startTargets(ctx, dir, flameLoad)
-	if err != nil {
-		return err
-	}
-	defer t.close()
 	l := loads[slices.IndexFunc(loads, func(l load) bool { return l.name == flameLoad })]
 	name := "ebb, " + engine + ", 1 loop"
-	all := contenders(ebb, "", dir)
+	all := contenders(b.ebb, "", b.dir)
 	i := slices.IndexFunc(all, func(p proxy) bool { return p.name == name })
 	if i < 0 {
 		return fmt.Errorf("engine %q: expected uring or epoll", engine)
 	}
-	listen, data := "127.0.0.1:"+freePort(), filepath.Join(dir, "perf.data")
-	proc, err := all[i].start(ctx, l.network, listen, l.target(t))
+	listen, data := "127.0.0.1:"+freePort(), filepath.Join(b.dir, "perf.data")
+	proc, err := all[i].start(ctx, l.network, listen, l.target(b.targets))
 	if err != nil {
 		return err
 	}
@@ -62,7 +46,7 @@ func flame(ctx context.Context, length time.Duration, ebb, engine, out string) e
 	if err != nil {
 		return err
 	}
-	_, err = l.run(ctx, t, listen, length)
+	_, err = l.run(ctx, b.targets, listen, b.length)
 	_ = record.cmd.Process.Signal(os.Interrupt)
 	_ = record.cmd.Wait() // it reports the signal
 	if err != nil {

@@ -25,6 +25,7 @@ func main() {
 	through := flag.String("through", "", "run only proxies whose names contain one of these, with commas between them, such as nginx,direct")
 	graph := flag.String("flame", "", "write a flame graph of ebb to this file, and measure nothing")
 	engine := flag.String("engine", "uring", "for -flame: uring, epoll")
+	operation := flag.Bool("operate", false, "measure what it costs to look at ebb, to reload it and to bother its API, and nothing else")
 	flag.Parse()
 	if listen, target, ok := strings.Cut(*asCopy, ","); ok {
 		fmt.Fprintln(os.Stderr, "bench:", copyAll(listen, target))
@@ -32,42 +33,57 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if *graph != "" {
-		if err := flame(ctx, *length, *ebb, *engine, *graph); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+	b := bench{ebb: *ebb, length: *length}
+	var err error
+	switch {
+	case *graph != "":
+		err = b.with(ctx, flameLoad, func() error { return b.flame(ctx, *engine, *graph) })
+	case *operation:
+		err = b.with(ctx, "none", func() error { return b.operate(ctx, os.Stdout) })
+	default:
+		err = b.with(ctx, *only, func() error { return b.compare(ctx, *rounds, *out, *newer, *only, *through) })
 	}
-	if err := run(ctx, *rounds, *length, *out, *ebb, *newer, *only, *through); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds int, length time.Duration, out, ebb, newer, only, through string) error {
-	dir, err := os.MkdirTemp("", "ebb-bench-")
-	if err != nil {
+// bench is one run.
+type bench struct {
+	ebb    string
+	length time.Duration // of one load
+	dir    string        // for files that go with it
+	*targets
+}
+
+// with builds ebb if it has to, starts the targets of the loads whose names begin with only, and calls f.
+func (b *bench) with(ctx context.Context, only string, f func() error) (err error) {
+	if b.dir, err = os.MkdirTemp("", "ebb-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if ebb == "" {
-		if ebb, err = build(ctx, filepath.Join(dir, "ebb")); err != nil {
+	defer os.RemoveAll(b.dir)
+	if b.ebb == "" {
+		if b.ebb, err = build(ctx, filepath.Join(b.dir, "ebb")); err != nil {
 			return err
 		}
 	}
-	t, err := startTargets(ctx, dir, only)
-	if err != nil {
+	if b.targets, err = startTargets(ctx, b.dir, only); err != nil {
 		return err
 	}
-	defer t.close()
-	proxies := slices.DeleteFunc(contenders(ebb, newer, dir), func(p proxy) bool { return !p.isOneOf(through) })
-	report := newReport(rounds, length, proxies, map[string]string{newHAProxy: newer})
+	defer b.close()
+	return f()
+}
+
+// compare measures ebb beside its peers.
+func (b *bench) compare(ctx context.Context, rounds int, out, newer, only, through string) error {
+	proxies := slices.DeleteFunc(contenders(b.ebb, newer, b.dir), func(p proxy) bool { return !p.isOneOf(through) })
+	report := newReport(rounds, b.length, proxies, map[string]string{newHAProxy: newer})
 	for round := range rounds {
 		for i := range proxies {
 			// Another order in each round, so that nobody always follows the same neighbour.
 			p := proxies[(i+round)%len(proxies)]
-			if err := p.measure(ctx, t, length, only, report); err != nil {
+			if err := p.measure(ctx, b.targets, b.length, only, report); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, p.name)
@@ -78,7 +94,7 @@ func run(ctx context.Context, rounds int, length time.Duration, out, ebb, newer,
 			if !strings.HasPrefix(m.name, only) {
 				continue
 			}
-			if err := m.of(p, ctx, t, report); err != nil {
+			if err := m.of(p, ctx, b.targets, report); err != nil {
 				return fmt.Errorf("%s: %s: %w", p.name, m.name, err)
 			}
 		}

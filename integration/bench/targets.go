@@ -30,23 +30,10 @@ func (t *targets) close() {
 func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	t := &targets{more: make(chan struct{}, 1)}
 	var err error
-	if t.echo, err = t.listen(func(c net.Conn) {
-		b := make([]byte, 4096)
-		for {
-			n, err := c.Read(b)
-			if n > 0 {
-				if _, werr := c.Write(b[:n]); werr != nil {
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}); err != nil {
+	if t.echo, err = t.listen("127.0.0.1:0", echo); err != nil {
 		return nil, err
 	}
-	if t.source, err = t.listen(func(c net.Conn) {
+	if t.source, err = t.listen("127.0.0.1:0", func(c net.Conn) {
 		b := make([]byte, 256<<10)
 		for {
 			if _, err := c.Write(b); err != nil {
@@ -77,8 +64,24 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	return t, awaitTCP(t.redis)
 }
 
-func (t *targets) listen(serve func(net.Conn)) (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// echo sends back what comes.
+func echo(c net.Conn) {
+	b := make([]byte, 4096)
+	for {
+		n, err := c.Read(b)
+		if n > 0 {
+			if _, werr := c.Write(b[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (t *targets) listen(addr string, serve func(net.Conn)) (string, error) {
+	ln, err := net.Listen("tcp4", addr)
 	if err != nil {
 		return "", err
 	}
