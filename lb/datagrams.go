@@ -29,6 +29,7 @@ func (l *listener) sampleDatagrams(emit admin.Emit) {
 		emit(admin.UDPDatagrams, float64(r.datagrams.Load()), l.name, direction)
 		emit(admin.UDPBatch, float64(r.datagrams.Load()), l.name, direction, admin.Sum)
 		emit(admin.UDPJoined, float64(l.grouped[d].Load()), l.name, direction)
+		emit(admin.UDPCoalesced, float64(l.coalesced[d].Load()), l.name, direction)
 		for i := range r.batches {
 			emit(admin.UDPBatch, float64(r.batches[i].Load()), l.name, direction, admin.UDPBatch.Bucket(i))
 		}
@@ -44,11 +45,11 @@ func (l *listener) datagramStatus() *admin.Datagrams {
 		return nil
 	}
 	st := &admin.Datagrams{
-		Received: make(map[string]uint64), Joined: make(map[string]uint64), Batches: make(map[string]map[string]uint64), Dropped: l.dropped.all(),
+		Received: make(map[string]uint64), Joined: make(map[string]uint64), Coalesced: make(map[string]uint64), Batches: make(map[string]map[string]uint64), Dropped: l.dropped.all(),
 	}
 	for d, direction := range directions {
 		r := &l.received[d]
-		st.Received[direction], st.Joined[direction] = r.datagrams.Load(), l.grouped[d].Load()
+		st.Received[direction], st.Joined[direction], st.Coalesced[direction] = r.datagrams.Load(), l.grouped[d].Load(), l.coalesced[d].Load()
 		batches := make(map[string]uint64)
 		for i := range r.batches {
 			batches[admin.UDPBatch.Bucket(i)] = r.batches[i].Load()

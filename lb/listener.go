@@ -32,16 +32,17 @@ type listener struct {
 
 	settings atomic.Pointer[settings]
 
-	hearing  atomic.Int64  // of active: their PROXY header has not come yet
-	turn     atomic.Uint64 // of the slots
-	active   atomic.Int64
-	total    atomic.Uint64
-	ended    [end.Count]atomic.Uint64
-	accept   counts[string]   // failed accepts
-	rejected counts[string]   // refused at a limit or by an access list
-	dropped  counts[string]   // datagrams
-	received [2]received      // by flow.Direction
-	grouped  [2]atomic.Uint64 // datagrams that were sent joined to others
+	hearing   atomic.Int64  // of active: their PROXY header has not come yet
+	turn      atomic.Uint64 // of the slots
+	active    atomic.Int64
+	total     atomic.Uint64
+	ended     [end.Count]atomic.Uint64
+	accept    counts[string]   // failed accepts
+	rejected  counts[string]   // refused at a limit or by an access list
+	dropped   counts[string]   // datagrams
+	received  [2]received      // by flow.Direction
+	grouped   [2]atomic.Uint64 // datagrams that were sent joined to others
+	coalesced [2]atomic.Uint64 // that came so
 
 	joined  atomic.Int64 // sessions that begin, live or end
 	leaving atomic.Bool  // the port serves another, or nobody

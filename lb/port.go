@@ -222,6 +222,10 @@ func (o flowOwner) Overflowed(d flow.Direction, n uint32) {
 
 func (o flowOwner) Joined(d flow.Direction, n int) { o.port.owner.Load().grouped[d].Add(uint64(n)) }
 
+func (o flowOwner) Coalesced(d flow.Direction, n int) {
+	o.port.owner.Load().coalesced[d].Add(uint64(n))
+}
+
 func (o flowOwner) Dropped(reason string) { o.port.owner.Load().dropped.add(reason) }
 
 // Open admits a new flow; nil drops its datagram, for the reason beside it.

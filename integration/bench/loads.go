@@ -55,7 +55,8 @@ var loads = []load{
 	{"bulk, 4 streams", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(4)},
 	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
 	{"UDP new flows, one round trip each", "flows/s", brief, 100_000, perMessages, udpEchoTarget, udpRoundTrips},
-	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay},
+	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false)},
+	{"UDP one way, 1200 bytes, 4 flows that send 16 as one (UDP_SEGMENT)", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(true)},
 }
 
 func echoTarget(t *targets) string    { return t.echo }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -68,45 +69,66 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 // no bound would measure how the kernel shares two cores between who sends and who drops.
 const oneWayWindow = 64
 
-// udpOneWay sends in 4 flows what arrival makes room for. What arrives counts.
-func udpOneWay(ctx context.Context, t *targets, addr string, length time.Duration) (result, error) {
+// udpOneWay sends in 4 flows what arrival makes room for: one by one, or as QUIC's senders do, many in one message that the kernel
+// cuts up. What arrives counts.
+func udpOneWay(joined bool) func(context.Context, *targets, string, time.Duration) (result, error) {
 	const flows = 4
-	start := t.arrived.Load()
-	took, err := workers(1, length, func(until time.Time) error {
-		var conns [flows]*ipv4.PacketConn
-		for i := range conns {
-			c, err := net.Dial("udp", addr)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			conns[i] = ipv4.NewPacketConn(c.(*net.UDPConn))
+	var batch [oneWayWindow / flows]ipv4.Message
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, 1200)}
+	}
+	messages := batch[:]
+	if joined {
+		for i := range batch[1:] {
+			batch[0].Buffers = append(batch[0].Buffers, batch[i+1].Buffers...)
 		}
-		batch := make([]ipv4.Message, oneWayWindow/flows)
-		for i := range batch {
-			batch[i].Buffers = [][]byte{make([]byte, 1200)}
-		}
-		sent := start // and not lost
-		for turn := 0; time.Now().Before(until) && ctx.Err() == nil; {
-			if sent-t.arrived.Load() > int64(oneWayWindow-len(batch)) {
-				select {
-				case <-t.more:
-				case <-time.After(udpPatience):
-					sent = t.arrived.Load()
+		batch[0].OOB = segmentsOf(1200)
+		messages = batch[:1]
+	}
+	return func(ctx context.Context, t *targets, addr string, length time.Duration) (result, error) {
+		start := t.arrived.Load()
+		took, err := workers(1, length, func(until time.Time) error {
+			var conns [flows]*ipv4.PacketConn
+			for i := range conns {
+				c, err := net.Dial("udp", addr)
+				if err != nil {
+					return err
 				}
-				continue
+				defer c.Close()
+				conns[i] = ipv4.NewPacketConn(c.(*net.UDPConn))
 			}
-			n, err := conns[turn%flows].WriteBatch(batch, 0)
-			if err != nil {
-				return fmt.Errorf("write: %w", err)
+			sent := start // and not lost
+			for turn := 0; time.Now().Before(until) && ctx.Err() == nil; {
+				if sent-t.arrived.Load() > int64(oneWayWindow-len(batch)) {
+					select {
+					case <-t.more:
+					case <-time.After(udpPatience):
+						sent = t.arrived.Load()
+					}
+					continue
+				}
+				n, err := conns[turn%flows].WriteBatch(messages, 0)
+				if err != nil {
+					return fmt.Errorf("write: %w", err)
+				}
+				sent += int64(n * len(batch) / len(messages))
+				turn++
 			}
-			sent += int64(n)
-			turn++
-		}
-		return nil
-	})
-	units := float64(t.arrived.Load() - start)
-	return result{rate: units / took.Seconds(), units: units}, err
+			return nil
+		})
+		units := float64(t.arrived.Load() - start)
+		return result{rate: units / took.Seconds(), units: units}, err
+	}
+}
+
+// segmentsOf is the control message that has a message cut into datagrams of a size (udp(7), UDP_SEGMENT).
+func segmentsOf(size uint16) []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(b[unix.CmsgLen(0):], size)
+	return b
 }
 
 // dialUDP gives a blocking socket, which the runtime's poller does not watch.

@@ -48,6 +48,7 @@ var (
 	Rejected       = counter("ebb_rejected_total", "Sessions refused, by which limit.", "listener", "reason")
 	UDPDatagrams   = counter("ebb_udp_datagrams_total", "Datagrams that were received: in from clients, out from peers.", "listener", "direction")
 	UDPBatch       = histogram("ebb_udp_batch_datagrams", "Datagrams that came with one system call.", UDPBatchBounds[:], "listener", "direction")
+	UDPCoalesced   = counter("ebb_udp_coalesced_total", "Datagrams that came in one message with one before them.", "listener", "direction")
 	UDPJoined      = counter("ebb_udp_joined_total", "Datagrams that were sent in one message with others, which the kernel cuts up.", "listener", "direction")
 	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
 

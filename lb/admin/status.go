@@ -94,10 +94,11 @@ type Listener struct {
 
 // Datagrams is what a UDP listener has seen. A direction is in, from clients, or out, from peers.
 type Datagrams struct {
-	Received map[string]uint64            `json:"received"` // by direction
-	Batches  map[string]map[string]uint64 `json:"batches"`  // system calls that brought them, by direction and by how many at most: 1, 2, 4, 8, 16, 32, 64, +Inf
-	Joined   map[string]uint64            `json:"joined"`   // sent in one message with others, by direction
-	Dropped  map[string]uint64            `json:"dropped"`  // by reason (docs/udp.md)
+	Received  map[string]uint64            `json:"received"`  // by direction
+	Batches   map[string]map[string]uint64 `json:"batches"`   // system calls that brought them, by direction and by how many at most: 1, 2, 4, 8, 16, 32, 64, +Inf
+	Joined    map[string]uint64            `json:"joined"`    // sent in one message with others, by direction
+	Coalesced map[string]uint64            `json:"coalesced"` // came in one message with others, by direction
+	Dropped   map[string]uint64            `json:"dropped"`   // by reason (docs/udp.md)
 }
 
 // Name is what DNS says about one name and type.

@@ -86,7 +86,20 @@ type Datagram struct {
 	Name      *[sock.SockaddrSize]byte // Listening: of who has sent it
 	Control   []byte
 	Truncated bool
+	Coalesced bool          // it came in one message with the one before it
 	Err       syscall.Errno // nothing has come; the receive goes on
+}
+
+// AppendEach adds a datagram to others, or each of those that the kernel has handed over as one (sock.Coalesce).
+func AppendEach(to []Datagram, d Datagram) []Datagram {
+	if size := sock.SegmentSize(d.Control); size > 0 && !d.Truncated {
+		for all := d.Payload; len(all) > size; all = d.Payload {
+			d.Payload = all[:size:size]
+			to = append(to, d)
+			d.Payload, d.Coalesced = all[size:], true
+		}
+	}
+	return append(to, d)
 }
 
 // OpenDatagrams makes a ring.
@@ -338,7 +351,7 @@ func (d *Datagrams) received(at uint32, c cqe) {
 		return
 	}
 	in.used = append(in.used, b)
-	d.out = append(d.out, in.open(s.kind, at/2, b, int(c.res)))
+	d.out = AppendEach(d.out, in.open(s.kind, at/2, b, int(c.res)))
 }
 
 // open reads a buffer: struct io_uring_recvmsg_out, and behind it room for name and control, and the payload.
@@ -348,7 +361,7 @@ func (in *inbox) open(kind Kind, tag uint32, b Buffer, n int) Datagram {
 	control, payload := header+in.name, header+in.name+in.control
 	word := func(i int) uint32 { return binary.NativeEndian.Uint32(mem[4*i:]) }
 	got := Datagram{
-		Kind: kind, Tag: tag, Payload: mem[payload:max(payload, n)], Control: mem[control:][:min(int(word(1)), in.control)], Truncated: word(3)&unix.MSG_TRUNC != 0,
+		Kind: kind, Tag: tag, Payload: mem[payload:max(payload, n)], Control: mem[control:][:min(int(word(1)), in.control)], Truncated: word(3)&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
 	}
 	if kind == Listening {
 		got.Name = (*[sock.SockaddrSize]byte)(mem[header:])

@@ -53,17 +53,24 @@ func (c *completions) reply(fd int, payload, name, control []byte, tag int) bool
 
 func (c *completions) turn(timeout time.Duration) []engine.Datagram {
 	came := c.Turn(timeout)
-	var n [2]int
+	var n, more [2]int
 	for i := range came {
-		if d := &came[i]; !d.Unsent && d.Err == 0 {
+		switch d := &came[i]; {
+		case d.Unsent || d.Err != 0:
+		case d.Coalesced:
+			more[d.Kind]++
+			fallthrough
+		default:
 			n[d.Kind]++
 		}
 	}
-	if n[engine.Listening] > 0 {
-		c.owner.Received(In, n[engine.Listening])
-	}
-	if n[engine.Peer] > 0 {
-		c.owner.Received(Out, n[engine.Peer])
+	for direction, kind := range [...]engine.Kind{In: engine.Listening, Out: engine.Peer} {
+		if n[kind] > 0 {
+			c.owner.Received(Direction(direction), n[kind])
+		}
+		if more[kind] > 0 {
+			c.owner.Coalesced(Direction(direction), more[kind])
+		}
 	}
 	return came
 }

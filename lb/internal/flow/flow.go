@@ -50,6 +50,8 @@ type Owner interface {
 	Overflowed(d Direction, n uint32)
 	// Joined is told how many datagrams were sent in one message with others.
 	Joined(d Direction, n int)
+	// Coalesced is told how many datagrams came in one message with one before them.
+	Coalesced(d Direction, n int)
 	// Dropped is told the reason for every datagram that was not passed on.
 	Dropped(reason string)
 }

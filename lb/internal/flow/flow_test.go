@@ -73,6 +73,7 @@ type rig struct {
 	calls, received [2]atomic.Int64 // by direction
 	overflowed      [2]atomic.Int64
 	joined          [2]atomic.Int64
+	coalesced       [2]atomic.Int64
 	stalled         [2]sync.Mutex // by direction: held, whoever has received something waits
 	options         Options
 	own             netip.AddrPort // a listener of ours
@@ -108,6 +109,8 @@ func (r *rig) Received(d Direction, n int) {
 func (r *rig) Overflowed(d Direction, n uint32) { r.overflowed[d].Add(int64(n)) }
 
 func (r *rig) Joined(d Direction, n int) { r.joined[d].Add(int64(n)) }
+
+func (r *rig) Coalesced(d Direction, n int) { r.coalesced[d].Add(int64(n)) }
 
 func (r *rig) Dropped(reason string) {
 	r.mu.Lock()

@@ -19,8 +19,10 @@ import (
 var Engines = []string{"portable", "epoll", "uring"}
 
 const (
-	// most is how many datagrams one turn brings from each side.
+	// most is how many datagrams of one flow, or replies of all, are sent with one system call.
 	most = 128
+	// stream is how many datagrams of one flow in a turn say that more will come together: their socket may coalesce them.
+	stream = 4
 	// tick is how finely idle timeouts are kept.
 	tick = 4 * time.Millisecond
 )
@@ -30,6 +32,7 @@ type looped struct {
 	fd       int
 	slot     int32
 	ending   bool // it has had its last reply, which may still be in the batch
+	streams  bool // its socket has brought a stream
 	replies  int  // in the batch
 	first    int  // its first request of the batch, and the last one, as places plus one; 0 is none
 	last     int
@@ -71,7 +74,8 @@ type answer struct {
 type loop struct {
 	table    *Table
 	intake   intake
-	fd       int // the listening socket
+	fd       int  // the listening socket
+	streamed bool // which has brought a stream
 	wildcard bool
 	born     time.Time
 	wheel    wheel.Wheel
@@ -245,6 +249,13 @@ func (l *loop) write(f *Flow, _ []byte) error {
 	return nil
 }
 
+// coalesce lets the kernel hand over streams as they come, where it can.
+func coalesce(fd int) {
+	if sock.CanCoalesce() {
+		_ = sock.Coalesce(fd)
+	}
+}
+
 // fromPeer takes what has come back on a flow's socket.
 func (l *loop) fromPeer(d *engine.Datagram) {
 	f := l.flows[d.Tag]
@@ -276,7 +287,11 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 	}
 	l.streams = l.streams || len(l.answers) > 0 && l.answers[len(l.answers)-1].flow == f
 	l.answers = append(l.answers, answer{f, d.Payload})
-	s.replies++
+	if s.replies++; s.replies == stream && !s.streams {
+		s.streams = true
+		sock.CountOverflow(s.fd) // of streams alone: so a flow begins with a system call less, and nothing is missed that way
+		coalesce(s.fd)
+	}
 	if last {
 		s.ending = true
 		l.ending = append(l.ending, f)

@@ -86,6 +86,67 @@ func TestStreamsAreJoined(t *testing.T) {
 	r.await("joined replies", func() bool { return r.joined[Out].Load() >= n-2 }) // the first may have come alone
 }
 
+// A socket that has brought a stream takes the next one as one message, which is cut up as it was.
+func TestStreamsComeAsOne(t *testing.T) {
+	if carried == "portable" || !sock.CanCoalesce() {
+		t.Skip("the portable carrier takes them one by one, and so do old kernels")
+	}
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, c := bind(t, localhost), bind(t, localhost)
+	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, peer.addr)
+	const n = 60
+	sent := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000-500*(i/(n-1))) } // the last is shorter
+	stream := func(from endpoint, to netip.AddrPort) {
+		v := sock.NewVector(n)
+		var name [sock.SockaddrSize]byte
+		size := sock.Sockaddr(&name, to)
+		for i := range n {
+			v.Add(sent(i), name[:size], nil, i > 0)
+		}
+		raw, err := from.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = raw.Control(func(fd uintptr) {
+			if got, err := v.Send(int(fd)); got != n || err != nil {
+				t.Errorf("sent %d: %v", got, err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream(c, r.addr)
+	r.run()
+	var upstream netip.AddrPort
+	for turn := range 2 {
+		if turn > 0 {
+			stream(c, r.addr)
+		}
+		for i := range n {
+			upstream = peer.recv(sent(i))
+		}
+	}
+	for range 2 {
+		r.stalled[Out].Lock()
+		stream(peer, upstream)
+		r.stalled[Out].Unlock()
+		for i := range n {
+			c.recv(sent(i))
+		}
+	}
+	for d, name := range []string{In: "in", Out: "out"} {
+		if got := r.coalesced[d].Load(); got != n-1 {
+			t.Errorf("%s: %d have come with others, want %d", name, got, n-1)
+		}
+	}
+	if d := r.drops(); len(d) > 0 {
+		t.Errorf("dropped %v", d)
+	}
+}
+
 // A refusal that is reported on what is sent next: that goes on in another flow, in order.
 func TestUD7RefusalMeetsABatch(t *testing.T) {
 	if carried == "portable" {

@@ -32,14 +32,33 @@ func (l *loop) flushRequests() {
 
 // flush sends the requests of a flow that are in the batch.
 func (l *loop) flush(f *Flow) {
-	l.outgoing.Reset()
-	l.places = l.places[:0]
-	for at := f.looped.first; at != 0; at = l.next[at-1] {
-		l.outgoing.Add(l.came[at-1].Payload, nil, nil, true)
-		l.places = append(l.places, at-1)
-	}
+	next := f.looped.first
 	f.looped.first = 0
-	for at := 0; at < len(l.places); {
+	for next != 0 {
+		l.outgoing.Reset()
+		l.places = l.places[:0]
+		for ; next != 0 && len(l.places) < most; next = l.next[next-1] {
+			l.outgoing.Add(l.came[next-1].Payload, nil, nil, true)
+			l.places = append(l.places, next-1)
+		}
+		if len(l.places) >= stream && !l.streamed {
+			l.streamed = true
+			coalesce(l.fd)
+		}
+		if sent := l.sendRequests(f); sent < len(l.places) {
+			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
+			for ; next != 0; next = l.next[next-1] {
+				l.places = append(l.places, next-1)
+			}
+			l.again(f, l.places[sent:])
+			return
+		}
+	}
+}
+
+// sendRequests sends the requests that are in the vector, and says how many are done with: less than all if one was refused.
+func (l *loop) sendRequests(f *Flow) (at int) {
+	for at < len(l.places) {
 		n, err := l.send(l.outgoing, f.looped.fd, In)
 		for i := range n {
 			f.In.Add(int64(l.outgoing.Size(at + i)))
@@ -48,9 +67,7 @@ func (l *loop) flush(f *Flow) {
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ECONNREFUSED):
-			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
-			l.again(f, l.places[at:])
-			return
+			return at
 		default:
 			for range l.outgoing.Skip() {
 				l.table.owner.Dropped(unsent(err, In))
@@ -58,6 +75,7 @@ func (l *loop) flush(f *Flow) {
 			}
 		}
 	}
+	return at
 }
 
 // send sends what is left of v.
@@ -131,15 +149,22 @@ func (l *loop) reply() {
 
 // flushReplies sends the replies of all flows.
 func (l *loop) flushReplies() {
-	l.replies.Reset()
-	for i := range l.answers {
-		f := l.answers[i].flow
-		l.replies.Add(l.answers[i].payload, f.looped.name[:f.looped.nameSize], f.control, i > 0 && l.answers[i-1].flow == f)
+	for first := 0; first < len(l.answers); first += most {
+		l.sendReplies(l.answers[first:min(first+most, len(l.answers))])
 	}
-	for at := 0; at < len(l.answers); {
+	l.replied()
+}
+
+func (l *loop) sendReplies(answers []answer) {
+	l.replies.Reset()
+	for i := range answers {
+		f := answers[i].flow
+		l.replies.Add(answers[i].payload, f.looped.name[:f.looped.nameSize], f.control, i > 0 && answers[i-1].flow == f)
+	}
+	for at := 0; at < len(answers); {
 		n, err := l.send(l.replies, l.fd, Out)
 		for i := range n {
-			l.answers[at+i].flow.Out.Add(int64(l.replies.Size(at + i)))
+			answers[at+i].flow.Out.Add(int64(l.replies.Size(at + i)))
 		}
 		at += n
 		if err != nil {
@@ -149,7 +174,6 @@ func (l *loop) flushReplies() {
 			}
 		}
 	}
-	l.replied()
 }
 
 // replied forgets the replies: they are on their way.

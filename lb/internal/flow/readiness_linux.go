@@ -115,10 +115,15 @@ func (r *readiness) take(b *sock.Batch, at, fd int, d engine.Datagram) int {
 	if d.Kind == engine.Listening {
 		direction = In
 	}
-	r.owner.Received(direction, n)
+	before := len(r.out)
 	for i := at; i < at+n; i++ {
 		d.Payload, d.Name, d.Control, d.Truncated = b.Payload(i), b.Name(i), b.Control(i), b.Truncated(i)
-		r.out = append(r.out, d)
+		r.out = engine.AppendEach(r.out, d)
+	}
+	brought := len(r.out) - before
+	r.owner.Received(direction, brought)
+	if brought > n {
+		r.owner.Coalesced(direction, brought-n)
 	}
 	return n
 }

@@ -73,8 +73,10 @@ func (b *Batch) Receive(fd, at, to int) (int, error) {
 // Payload is the datagram in a place. It is good until the place is filled anew.
 func (b *Batch) Payload(i int) []byte { return b.data[i*b.size:][:b.headers[i].n] }
 
-// Truncated tells that the datagram was larger than its place.
-func (b *Batch) Truncated(i int) bool { return b.headers[i].Flags&unix.MSG_TRUNC != 0 }
+// Truncated tells that the datagram, or what is said of it, was larger than its place.
+func (b *Batch) Truncated(i int) bool {
+	return b.headers[i].Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
+}
 
 // Control is the control messages that came with the datagram.
 func (b *Batch) Control(i int) []byte { return b.control[i][:b.headers[i].Controllen] }
@@ -130,7 +132,6 @@ func datagram(addr netip.AddrPort, o *Options, client netip.Addr, way int) (int,
 		_ = unix.Close(int(fd))
 		return -1, errno
 	}
-	countOverflow(int(fd))
 	return int(fd), nil
 }
 

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// countOverflow makes a socket tell what its receive buffer had no room for (socket(7), SO_RXQ_OVFL; Linux 2.6.33). Without it,
-// that is not counted.
-func countOverflow(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1) }
+// CountOverflow makes a socket tell what its receive buffer had no room for since it was made (socket(7), SO_RXQ_OVFL; Linux
+// 2.6.33). Without it, that is not counted.
+func CountOverflow(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1) }
 
 func countOverflowOf(c syscall.Conn) {
 	if raw, err := c.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { countOverflow(int(fd)) })
+		_ = raw.Control(func(fd uintptr) { CountOverflow(int(fd)) })
 	}
 }
 

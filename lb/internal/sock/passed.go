@@ -72,5 +72,7 @@ func PassedUDP(f *os.File) (*PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(pc.(*net.UDPConn))
+	udp := pc.(*net.UDPConn)
+	separateOf(udp)
+	return newPacketConn(udp)
 }

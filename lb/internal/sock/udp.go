@@ -54,8 +54,8 @@ func newPacketConn(udp *net.UDPConn) (*PacketConn, error) {
 	return c, nil
 }
 
-// OOBSize is the room that ReadDatagram needs for control messages.
-const OOBSize = 128
+// OOBSize is the room for control messages. It is enough for all that a socket of ours is asked to tell.
+const OOBSize = 192
 
 // ReadDatagram reads one datagram into b. local is the address it was sent to. truncated tells that b was too small.
 func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.AddrPort, truncated bool, err error) {
