@@ -14,7 +14,7 @@ import (
 
 // The row says 60 s; what it is about, a relay that spins on a socket nobody reads, shows in the first second.
 func TestBP4(t *testing.T) {
-	const readers, seconds, page = 500, 10, 2 << 20
+	const readers, seconds, page = 500, 5, 2 << 20
 	b := serve(t, at(2, freePort(t)), func(c peerConn) {
 		_ = c.SetWriteBuffer(16 << 10)
 		_, _ = c.Write(make([]byte, page))

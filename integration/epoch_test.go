@@ -17,7 +17,7 @@ func TestEpochChurn600(t *testing.T) {
 		name          string
 		plain         bool
 		changes, rate int
-	}{{"plain", true, 600, 500}, {"race", false, 100, 200}} {
+	}{{"plain", true, 600, 500}, {"race", false, 50, 200}} {
 		t.Run(c.name, func(t *testing.T) {
 			changes := uint64(c.changes)
 			if testing.Short() {

@@ -96,7 +96,6 @@ func spawnIn(t *testing.T, p place, plain bool, args ...string) *ebb {
 	e.cmd = exec.Command(line[0], line[1:]...)
 	e.cmd.ExtraFiles = []*os.File{readyWrite}
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // outlives no test, not even one that crashed
-	e.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
 	stderr, err := e.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

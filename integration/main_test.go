@@ -34,6 +34,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binDir = dir
+	// A process with the race detector sleeps for a second before it exits, for goroutines that race with its end.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=50"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {

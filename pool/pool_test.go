@@ -276,7 +276,7 @@ func TestCloseEndsEveryPeerAfterItsLeases(t *testing.T) {
 		t.Errorf("acquire on a closed table: %v", err)
 	}
 	if _, err := tb.Apply(members(2), CauseDNS); err != ErrClosed {
-		t.Errorf("apply on a closed table: %v", err)
+		t.Fatalf("apply on a closed table: %v", err)
 	}
 	l.Release(OutcomeNeutral)
 	if p := <-gone; p.Addr() != addr(0) || p.Active() != 0 || p.Total() != 1 {

@@ -40,7 +40,9 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		// With the race detector each ebb would sleep for a second before it exits.
+		Setup: func(e *testscript.Env) error { e.Setenv("GORACE", "atexit_sleep_ms=50"); return nil },
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
 }
 
