@@ -58,10 +58,13 @@ func TestRU2(t *testing.T) {
 	if code, _, stderr := e.verb(t, "reload", "--admin", e.admin); code != 2 || !strings.HasPrefix(stderr, problem) {
 		t.Errorf("ebb reload: exit %d, %q", code, stderr)
 	}
+	if code, stdout, _ := e.verb(t, "reload", "--json", "--admin", e.admin); code != 2 || !strings.Contains(stdout, "\"text\": \""+problem) {
+		t.Errorf("ebb reload --json: exit %d, %s", code, stdout)
+	}
 	if n, err := servedBy(e.addr); n != 2 || err != nil {
 		t.Errorf("served by %d, %v", n, err)
 	}
-	if n := e.metrics(t).sum("ebb_reloads_total", label("result", "failed")); n != 2 {
+	if n := e.metrics(t).sum("ebb_reloads_total", label("result", "failed")); n != 3 {
 		t.Errorf("%v failed reloads are counted", n)
 	}
 	write(strings.Replace(string(right), host(2), host(3), 1))

@@ -2,21 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
-
-// brief is a duration as people write it: 5m, not 5m0s.
-func brief(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
 
 // age is a duration in the two largest units that it has, for tables.
 func age(d time.Duration) string {

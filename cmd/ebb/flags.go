@@ -89,8 +89,8 @@ func flagDefaults() map[string]string {
 	}
 	p, b, l := c.Pools[0], c.Pools[0].Backends[0], c.Listeners[0]
 	return map[string]string{
-		"balance": p.Balance, "proxy-out": p.ProxyOut, "connect-timeout": brief(p.ConnectTimeout),
-		"resolver": strings.Join(c.Resolvers[0].Servers, " "), "min-refresh": brief(b.MinRefresh), "max-refresh": brief(b.MaxRefresh),
+		"balance": p.Balance, "proxy-out": p.ProxyOut, "connect-timeout": config.Brief(p.ConnectTimeout),
+		"resolver": strings.Join(c.Resolvers[0].Servers, " "), "min-refresh": config.Brief(b.MinRefresh), "max-refresh": config.Brief(b.MaxRefresh),
 		"max-conns": number(l.MaxConns, "off"), "idle-timeout": idleDefault(l), "engine": c.Relay.Engine, "loops": number(c.Relay.Loops, "auto"),
 		"admin": c.Admin.Listen, "log-level": c.Log.Level, "log-format": c.Log.Format, "access-log": c.Log.Access,
 	}
@@ -100,9 +100,9 @@ func flagDefaults() map[string]string {
 func idleDefault(l config.Listener) string {
 	tcp := "off"
 	if l.IdleTimeout > 0 {
-		tcp = brief(l.IdleTimeout)
+		tcp = config.Brief(l.IdleTimeout)
 	}
-	return fmt.Sprintf("%s, UDP %s", tcp, brief(l.UDPIdleTimeout))
+	return fmt.Sprintf("%s, UDP %s", tcp, config.Brief(l.UDPIdleTimeout))
 }
 
 // flagValue hands the uses of one flag to config, which judges them together.

@@ -43,6 +43,8 @@ func (a *adminFlags) change(cmd *cobra.Command, f func(context.Context, *admin.C
 		return err
 	})
 	switch {
+	case err != nil && a.asJSON:
+		return writeProblems(cmd.OutOrStdout(), err)
 	case err != nil:
 		return err
 	case a.asJSON:

@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -109,19 +108,6 @@ func TestInfoVersion(t *testing.T) {
 	} {
 		if got := infoVersion(&debug.BuildInfo{Main: debug.Module{Version: c.version}, Settings: c.settings}); got != c.want {
 			t.Errorf("%q %v: %q, want %q", c.version, c.settings, got, c.want)
-		}
-	}
-}
-
-func TestBrief(t *testing.T) {
-	for _, c := range []struct {
-		d    time.Duration
-		want string
-	}{
-		{3 * time.Second, "3s"}, {time.Minute, "1m"}, {90 * time.Second, "1m30s"}, {72 * time.Hour, "72h"}, {time.Hour + time.Second, "1h0m1s"}, {500 * time.Millisecond, "500ms"},
-	} {
-		if got := brief(c.d); got != c.want {
-			t.Errorf("brief(%v) = %s, want %s", c.d, got, c.want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 // mostTopConns is how many sessions top asks for, the oldest.
@@ -36,7 +37,7 @@ NO_COLOR is obeyed.`,
 			const least, most = 100 * time.Millisecond, time.Hour
 			switch {
 			case interval < least || interval > most:
-				return usagef("top: --interval: found %s, expected a duration from %s to %s", brief(interval), brief(least), brief(most))
+				return usagef("top: --interval: found %s, expected a duration from %s to %s", config.Brief(interval), config.Brief(least), config.Brief(most))
 			case samples < 0:
 				return usagef("top: --samples: found %d, expected a number from 1", samples)
 			}

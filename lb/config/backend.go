@@ -37,7 +37,7 @@ func readBackends(p *Pool, v value) {
 func checkBackend(v value, b Backend) {
 	if v.sound("min_refresh", "max_refresh") && b.MinRefresh > b.MaxRefresh {
 		v.written("max_refresh", "min_refresh").fail("found min_refresh %s above max_refresh %s, expected at most as much",
-			brief(b.MinRefresh), brief(b.MaxRefresh))
+			Brief(b.MinRefresh), Brief(b.MaxRefresh))
 	}
 	a, err := netip.ParseAddr(b.Host)
 	switch {

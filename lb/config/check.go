@@ -135,7 +135,7 @@ func readCheck(p *Pool, v value) {
 	case !v.has("fast_interval"):
 		c.FastInterval = min(c.FastInterval, c.Interval)
 	case v.sound("interval", "fast_interval") && c.FastInterval > c.Interval:
-		v.written("fast_interval").fail("found %s above interval %s, expected at most as much", brief(c.FastInterval), brief(c.Interval))
+		v.written("fast_interval").fail("found %s above interval %s, expected at most as much", Brief(c.FastInterval), Brief(c.Interval))
 	}
 	if v.sound("kind") && c.Kind != "" {
 		v.checkUses(c.Kind)

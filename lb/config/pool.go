@@ -32,7 +32,7 @@ func readPools(c *Config, v value) {
 func checkConnect(v value, p Pool) {
 	if p.ConnectDeadline > 0 && p.ConnectDeadline <= p.ConnectTimeout && v.sound("connect_deadline", "connect_timeout") {
 		deadline := v.written("connect_deadline")
-		deadline.fail("found %s for all attempts, but connect_timeout is %s for one, expected more", deadline.found(), brief(p.ConnectTimeout))
+		deadline.fail("found %s for all attempts, but connect_timeout is %s for one, expected more", deadline.found(), Brief(p.ConnectTimeout))
 	}
 }
 

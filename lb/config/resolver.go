@@ -22,7 +22,7 @@ func readResolvers(c *Config, v value) {
 func readResolver(v value, r *Resolver) {
 	if readTable(v, resolverKeys, r) && v.sound("attempt_timeout", "deadline") && r.AttemptTimeout > r.Deadline {
 		v.written("deadline", "attempt_timeout").fail("found attempt_timeout %s above deadline %s, expected at most as much",
-			brief(r.AttemptTimeout), brief(r.Deadline))
+			Brief(r.AttemptTimeout), Brief(r.Deadline))
 	}
 }
 

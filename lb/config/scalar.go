@@ -102,22 +102,10 @@ func (v value) duration(dst *time.Duration, low time.Duration, word string) {
 	case !isText || err != nil || s[len(s)-1] <= '9': // ParseDuration takes a bare 0
 		v.unexpected(`a duration with its unit (ms, s, m, h), such as "30s"%s`, or)
 	case d < low || d > maxDuration:
-		v.unexpected("a duration from %s to %s%s", brief(low), brief(maxDuration), or)
+		v.unexpected("a duration from %s to %s%s", Brief(low), Brief(maxDuration), or)
 	default:
 		*dst = d
 	}
-}
-
-// brief is d as people write it: 1h, not 1h0m0s.
-func brief(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // name reads the name of a thing: it stands in URLs, labels and log lines, and none of them should need quoting.

@@ -14,7 +14,7 @@ func TestTimeoutsThatContradict(t *testing.T) {
 	}
 	problems(t, with("max_age = \"1ms\"\n", "connect_timeout = \"2s\"\nconnect_deadline = \"2001ms\"\nfirst_byte_timeout = \"1h\"\n"))
 	problems(t, with("max_age = \"off\"\n", "connect_deadline = \"off\"\nfirst_byte_timeout = \"off\"\n"))
-	problems(t, with("max_age = \"0s\"\n", ""), `f:5: listener.max_age: found "0s", expected a duration from 1ms to `+brief(maxDuration)+`, or "off"`)
+	problems(t, with("max_age = \"0s\"\n", ""), `f:5: listener.max_age: found "0s", expected a duration from 1ms to `+Brief(maxDuration)+`, or "off"`)
 	problems(t, with("", "connect_timeout = \"2s\"\nconnect_deadline = \"2s\"\n"),
 		`f:11: pool.p.connect_deadline: found "2s" for all attempts, but connect_timeout is 2s for one, expected more`)
 	problems(t, with("", "connect_deadline = \"1s\"\n"),

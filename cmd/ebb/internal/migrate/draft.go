@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 // entry is one key of a table, with its value in TOML.
@@ -52,7 +54,7 @@ func (t *table) span(at place, what, key string, d time.Duration) {
 		t.text(at, what, key, "off")
 		return
 	}
-	t.text(at, what, key, brief(d))
+	t.text(at, what, key, config.Brief(d))
 }
 
 // texts sets one string, or a list of them.
@@ -94,18 +96,6 @@ func quote(s string) string {
 }
 
 func plainText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
-
-// brief is d as people write it: 1h, not 1h0m0s.
-func brief(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
 
 // resolver, listener and pool are tables with a name.
 type resolver struct {
