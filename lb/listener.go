@@ -60,7 +60,7 @@ type settings struct {
 
 // newSettings makes them anew, or takes over from those that were before, which may be nil, what has not changed.
 func newSettings(c *config.Listener, before *settings) *settings {
-	proxies, socket := gate.NewList(c.ProxyIn, nil), clientSocket(&c.Socket)
+	proxies, socket := gate.NewList(c.ProxyIn, nil), clientSocket(c)
 	if before != nil && slices.Equal(before.Allow, c.Allow) && slices.Equal(before.Deny, c.Deny) {
 		return &settings{c, before.access, proxies, socket}
 	}

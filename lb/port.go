@@ -55,6 +55,7 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *setting
 			_ = pc.Close()
 			return nil, fmt.Errorf("listen on %s: %w", at, err)
 		}
+		p.flows.Retune(o)
 		return p, nil
 	}
 	ln, err := s.listen(ctx, at, said)
@@ -121,6 +122,8 @@ func (p *port) retune(o *sock.Options) {
 	p.asked = o
 	switch {
 	case *was == *o, p.wish.Path != "":
+	case p.flows != nil:
+		p.flows.Retune(o)
 	case p.looped != nil:
 		p.looped.Retune(was, o)
 	case p.acceptor != nil:

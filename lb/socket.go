@@ -19,9 +19,12 @@ func both(c *config.Socket) sock.Options {
 	return o
 }
 
-func clientSocket(c *config.ClientSocket) *sock.Options {
+func clientSocket(l *config.Listener) *sock.Options {
+	c := &l.Socket
 	o := both(&c.Socket)
-	o.Listening = sock.Listening{DeferAccept: c.DeferAccept, FastOpen: c.FastOpen, V6Only: c.V6Only, ReusePort: c.ReusePort}
+	o.Listening = sock.Listening{
+		DeferAccept: c.DeferAccept, FastOpen: c.FastOpen, V6Only: c.V6Only, ReusePort: c.ReusePort, Class: l.PassECN || l.PassDSCP,
+	}
 	return &o
 }
 
@@ -58,7 +61,7 @@ func Probe(conf *config.Config) (problems config.Problems) {
 		for _, at := range l.Listen {
 			stream := at.Network != "udp"
 			if at.Path == "" {
-				probe("listener "+l.Name, clientSocket(&l.Socket), stream, true, at.Addr.Addr().Is6())
+				probe("listener "+l.Name, clientSocket(l), stream, true, at.Addr.Addr().Is6())
 			}
 			streams[l.Pool] = streams[l.Pool] || stream
 			datagrams[l.Pool] = datagrams[l.Pool] || !stream

@@ -39,6 +39,12 @@ func (l *listener) flowOptions() flow.Options {
 		QUIC: flow.QUIC{IDLength: c.QUICIDLength, ServerLength: c.QUICServerLength},
 		Dial: l.pool.dial.Load(),
 	}
+	if c.PassECN {
+		o.Class |= flow.ECN
+	}
+	if c.PassDSCP {
+		o.Class |= flow.DSCP
+	}
 	switch c.Mode {
 	case "reqresp":
 		o.Mode = flow.ReqResp

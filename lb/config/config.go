@@ -77,6 +77,9 @@ type Listener struct {
 	QUICIDLength      int    `key:"quic_id_length"`     // of connection ids that lead to their server; 0 is off
 	QUICServerLength  int    `key:"quic_server_length"` // of those, behind the first byte: what names the server; 0 is none
 
+	PassECN  bool // of UDP datagrams, both ways
+	PassDSCP bool
+
 	Socket ClientSocket
 }
 

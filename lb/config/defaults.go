@@ -44,6 +44,8 @@ func defaults() Config {
 			MaxFlowsPerSource: 0,
 			QUICIDLength:      0,
 			QUICServerLength:  0,
+			PassECN:           false,
+			PassDSCP:          false,
 
 			Socket: ClientSocket{
 				Socket: Socket{NoDelay: true, KeepaliveIdle: 15 * time.Second, KeepaliveInterval: 15 * time.Second, KeepaliveCount: 8},

@@ -76,6 +76,8 @@ var listenerKeys = []key[Listener]{
 	{name: "max_flows_per_source", read: func(l *Listener, v value) { v.int(&l.MaxFlowsPerSource, 1, maxConns, "off") }},
 	{name: "quic_id_length", read: func(l *Listener, v value) { v.int(&l.QUICIDLength, 1, 20, "off") }},
 	{name: "quic_server_length", read: func(l *Listener, v value) { v.int(&l.QUICServerLength, 1, 19, "off") }},
+	{name: "pass_ecn", read: func(l *Listener, v value) { v.bool(&l.PassECN) }},
+	{name: "pass_dscp", read: func(l *Listener, v value) { v.bool(&l.PassDSCP) }},
 	{name: "proxy_in", read: func(l *Listener, v value) { l.ProxyIn = readAccess(v) }},
 	{name: "preread_timeout", read: func(l *Listener, v value) { v.duration(&l.PrereadTimeout, time.Millisecond, "") }},
 	{name: "socket", read: func(l *Listener, v value) { readSocket(v, clientSocketKeys, &l.Socket, &l.Socket.Socket) }},

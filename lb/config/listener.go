@@ -60,7 +60,7 @@ func checkProxyIn(v value, l Listener) {
 
 // checkMode refuses keys for UDP that the listener has no use for, unless they say what holds anyway.
 func checkMode(v value, l Listener) {
-	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source", "quic_id_length", "quic_server_length") {
+	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source", "quic_id_length", "quic_server_length", "pass_ecn", "pass_dscp") {
 		return
 	}
 	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
@@ -70,6 +70,8 @@ func checkMode(v value, l Listener) {
 		v.written("mode").fail("found %q on a listener without UDP, expected a udp:// address or no mode", l.Mode)
 	case !udp && l.MaxFlowsPerSource != usual.MaxFlowsPerSource:
 		v.written("max_flows_per_source").fail("found on a listener without UDP, expected a udp:// address")
+	case !udp && (l.PassECN || l.PassDSCP):
+		v.written("pass_ecn", "pass_dscp").fail("found on a listener without UDP, expected a udp:// address: TCP has its own on either side")
 	case l.Mode != "reqresp" && l.Responses != usual.Responses:
 		v.written("responses").fail("found with mode %q, which has no use for it, expected with mode \"reqresp\"", l.Mode)
 	case !udp && l.QUICIDLength != usual.QUICIDLength:

@@ -104,6 +104,7 @@ type Options struct {
 	QUIC        QUIC          // with Session only
 	Dial        *sock.Options // of the peer's socket; nil is sock.Default
 	PerSource   int           // flows that one client address may have at a time; 0 is no bound
+	Class       uint8         // what of the traffic class of datagrams is passed on, both ways: ECN, DSCP, both or nothing
 }
 
 // dialing is what the peer's socket is asked for.
@@ -124,6 +125,8 @@ type Flow struct {
 	peer     netip.AddrPort
 	upstream netip.AddrPort // our own address towards the peer
 	control  []byte         // that replies take along
+	marks    []marked       // instead, by their class
+	class    uint8          // what is sent on the socket has
 	born     time.Time
 	last     atomic.Int64  // ns since born: when something moved
 	cause    atomic.Uint32 // the end.Word that cut the flow

@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -68,6 +69,7 @@ type intake interface {
 type answer struct {
 	flow    *Flow
 	payload []byte
+	class   uint8
 }
 
 // loop is the carrier with batches: one goroutine, nothing allocated for a datagram.
@@ -235,9 +237,16 @@ func (l *loop) fromClients(last int) {
 	}
 }
 
-// write keeps the request for flush.
+// write keeps the request for flush. Those of a flow that wait for it have one class, which its socket has.
 func (l *loop) write(f *Flow, _ []byte) error {
 	s, at := &f.looped, l.place+1
+	if class := f.passed(l.came[l.place].Control); class != f.class {
+		if l.flush(f); l.flows[s.slot] != f {
+			return net.ErrClosed
+		}
+		f.class = class
+		sock.SetClass(s.fd, f.peer.Addr().Is6(), class)
+	}
 	l.next[l.place] = 0
 	if s.first == 0 {
 		s.first = at
@@ -286,7 +295,7 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 		return
 	}
 	l.streams = l.streams || len(l.answers) > 0 && l.answers[len(l.answers)-1].flow == f
-	l.answers = append(l.answers, answer{f, d.Payload})
+	l.answers = append(l.answers, answer{f, d.Payload, f.passed(d.Control)})
 	if s.replies++; s.replies == stream && !s.streams {
 		s.streams = true
 		sock.CountOverflow(s.fd) // of streams alone: so a flow begins with a system call less, and nothing is missed that way

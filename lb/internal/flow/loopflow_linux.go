@@ -27,6 +27,9 @@ func (l *loop) dial(f *Flow) error {
 		_ = unix.Close(fd)
 		return err
 	}
+	if f.Class != 0 {
+		sock.HearClass(fd)
+	}
 	s.fd, s.slot = fd, l.free[last]
 	l.free = l.free[:last]
 	l.flows[s.slot] = f
@@ -80,6 +83,8 @@ func (l *loop) end(f *Flow, w end.Word) {
 	f.director.Done(w)
 	close(f.gone)
 }
+
+func (l *loop) hearClass() { sock.HearClass(l.fd) }
 
 func (l *loop) killed(f *Flow) {
 	l.queue.mu.Lock()

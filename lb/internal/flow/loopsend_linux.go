@@ -135,7 +135,7 @@ func (l *loop) reply() {
 	l.sent = l.sent[:0]
 	for i := range l.answers {
 		a := &l.answers[i]
-		if l.streams || !l.intake.reply(l.fd, a.payload, a.flow.looped.name[:a.flow.looped.nameSize], a.flow.control, i) {
+		if l.streams || !l.intake.reply(l.fd, a.payload, a.flow.looped.name[:a.flow.looped.nameSize], a.flow.replyControl(a.class), i) {
 			break // at the first one, or never
 		}
 		a.flow.Out.Add(int64(len(a.payload)))
@@ -158,8 +158,10 @@ func (l *loop) flushReplies() {
 func (l *loop) sendReplies(answers []answer) {
 	l.replies.Reset()
 	for i := range answers {
-		f := answers[i].flow
-		l.replies.Add(answers[i].payload, f.looped.name[:f.looped.nameSize], f.control, i > 0 && answers[i-1].flow == f)
+		a := &answers[i]
+		f := a.flow
+		more := i > 0 && answers[i-1].flow == f && answers[i-1].class == a.class
+		l.replies.Add(a.payload, f.looped.name[:f.looped.nameSize], f.replyControl(a.class), more)
 	}
 	for at := 0; at < len(answers); {
 		n, err := l.send(l.replies, l.fd, Out)

@@ -58,13 +58,21 @@ func (p *portable) dial(f *Flow) (err error) {
 	f.upstream = sock.AddrPort(f.server.LocalAddr())
 	if f.sender, err = sock.NewSender(f.server); err != nil {
 		_ = f.server.Close()
+		return err
 	}
-	return err
+	if f.Class != 0 {
+		f.sender.HearClass()
+	}
+	return nil
 }
 
 func (p *portable) begin(f *Flow) { p.serving.Go(f.serve) }
 
 func (p *portable) write(f *Flow, b []byte) error {
+	if class := p.table.conn.Class() & f.Class; class != f.class {
+		f.class = class
+		f.sender.SetClass(f.peer.Addr().Is6(), class)
+	}
 	err := f.sender.Send(b)
 	if errors.Is(err, syscall.EMSGSIZE) { // this one's, or an ICMP error for an earlier one, which is told once
 		if err = f.sender.Send(b); !errors.Is(err, syscall.EMSGSIZE) {
@@ -81,6 +89,8 @@ func (p *portable) cut(f *Flow, w end.Word) {
 	f.Kill(w)
 	<-f.gone
 }
+
+func (p *portable) hearClass() { p.table.conn.HearClass() }
 
 func (p *portable) killed(f *Flow) { _ = f.server.SetReadDeadline(time.Unix(1, 0)) }
 
@@ -128,7 +138,7 @@ func (f *Flow) receive() end.Word {
 			if n := overflow.Since(oob[:oobn]); n > 0 {
 				f.table.owner.Overflowed(Out, n)
 			}
-			if f.reply(buf[:n]) {
+			if f.reply(buf[:n], f.passed(oob[:oobn])) {
 				return end.Complete
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -150,14 +160,14 @@ func (f *Flow) receive() end.Word {
 	}
 }
 
-// reply passes one datagram to the client and tells whether it was the last one.
-func (f *Flow) reply(b []byte) (last bool) {
+// reply passes one datagram of a class to the client and tells whether it was the last one.
+func (f *Flow) reply(b []byte, class uint8) (last bool) {
 	t := f.table
 	pass, last := f.answer(b)
 	if !pass {
 		return false
 	}
-	if err := t.conn.Reply(b, f.control, f.Client); err != nil {
+	if err := t.conn.Reply(b, f.replyControl(class), f.Client); err != nil {
 		t.owner.Dropped(unsent(err, Out))
 		return last
 	}

@@ -55,6 +55,8 @@ type carrier interface {
 	write(f *Flow, b []byte) error
 	// cut ends a flow, if it has not ended, and returns when it has.
 	cut(f *Flow, w end.Word)
+	// hearClass makes the listening socket tell the traffic class of datagrams; any goroutine may call it, before close.
+	hearClass()
 	// killed is told, by any goroutine, that the flow has a cause to end for.
 	killed(f *Flow)
 	// stop makes run return; any goroutine may call it.

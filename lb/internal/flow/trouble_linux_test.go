@@ -182,13 +182,16 @@ func TestPathMTUErrorsAreCounted(t *testing.T) {
 				r.stalled[Out].Lock()
 				peer.send(upstream, []byte("reply"))
 				r.await("a stop", func() bool { return r.calls[Out].Load() == 1 })
+				r.stalled[In].Lock()
 				for i := range n {
 					c.send(r.addr, []byte{byte(i)})
 				}
+				r.stalled[Out].Unlock()
+				r.await("another", func() bool { return r.calls[In].Load() == 2 })
 			}
 			fragmentationNeeded(t, upstream, peer.addr)
 			if n > 0 {
-				r.stalled[Out].Unlock()
+				r.stalled[In].Unlock()
 				c.recv([]byte("reply"))
 			}
 			for i := range n {

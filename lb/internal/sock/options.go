@@ -42,6 +42,7 @@ type Listening struct {
 	FastOpen    int           // TCP: clients that may wait with data in their SYN; 0 is none
 	V6Only      bool          // a wildcard of IPv6 does not take IPv4
 	ReusePort   bool          // others may bind the address too, and share its clients
+	Class       bool          // UDP: datagrams tell their traffic class
 }
 
 // Source is where connections to peers come from.

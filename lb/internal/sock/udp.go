@@ -20,6 +20,7 @@ type PacketConn struct {
 	v6       bool
 	overflow Overflow
 	lost     uint32
+	class    uint8
 }
 
 // ListenUDP opens a listening UDP socket. An IPv6 wildcard also takes IPv4 where the kernel allows it, unless V6Only says
@@ -63,7 +64,7 @@ func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.Add
 	if err != nil {
 		return 0, client, local, false, err
 	}
-	c.lost = c.overflow.Since(oob[:oobn])
+	c.lost, c.class = c.overflow.Since(oob[:oobn]), Class(oob[:oobn])
 	local = c.bound
 	if c.wildcard {
 		if dst, ok := c.destination(oob[:oobn]); ok {
@@ -75,6 +76,16 @@ func (c *PacketConn) ReadDatagram(b, oob []byte) (n int, client, local netip.Add
 
 // Lost is how many datagrams the kernel had no room for before the one that was read last.
 func (c *PacketConn) Lost() uint32 { return c.lost }
+
+// HearClass makes the socket tell with each datagram which traffic class it came with.
+func (c *PacketConn) HearClass() {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { HearClass(int(fd)) })
+	}
+}
+
+// Class is the traffic class of the datagram that was read last, after HearClass.
+func (c *PacketConn) Class() uint8 { return c.class }
 
 func (c *PacketConn) destination(oob []byte) (netip.Addr, bool) {
 	var dst net.IP
@@ -171,6 +182,16 @@ func NewSender(c *net.UDPConn) (*Sender, error) {
 		return true
 	}
 	return s, nil
+}
+
+// HearClass makes the socket tell with each datagram which traffic class it came with.
+func (s *Sender) HearClass() {
+	_ = s.raw.Control(func(fd uintptr) { HearClass(int(fd)) }) // fails only on a closed socket
+}
+
+// SetClass gives what is sent from now on a traffic class.
+func (s *Sender) SetClass(v6 bool, class uint8) {
+	_ = s.raw.Control(func(fd uintptr) { SetClass(int(fd), v6, class) }) // fails only on a closed socket
 }
 
 // Send sends one datagram whole. EAGAIN says that there is no room for it now.
