@@ -131,7 +131,6 @@ func TestServersRedisSentinel(t *testing.T) {
 		}
 	}
 	own(a, "a again", "GET", "where")
-	alarms := len(e.logs.find("several primaries"))
 	b.begin(t)
 	own(b, "OK", "ACL", "SETUSER", "ebb", "on", ">geheim", "+auth", "+role", "+info")
 	e.awaitState(t, at(b), "unwanted", "")
@@ -139,8 +138,8 @@ func TestServersRedisSentinel(t *testing.T) {
 		t.Error(err)
 	}
 	own(a, "a still", "GET", "where")
-	if len(e.logs.find("several primaries")) > alarms {
-		t.Error("a primary that no sentinel names raised the alarm")
+	if n := len(e.logs.find("several primaries")); n > 0 {
+		t.Errorf("%d alarms, though there was one primary all the time", n)
 	}
 	if err := program.Close(); err != nil {
 		t.Error(err)

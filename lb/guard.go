@@ -16,8 +16,9 @@ import (
 type guard struct {
 	used      netip.AddrPort // the primary; not valid if there is none, or all who claim to be it are stale
 	newest    claim          // of the latest timeline; none if timelines do not decide
+	reports   uint64         // that checks have made
 	several   bool           // as last logged
-	primaries atomic.Int64   // peers that are up and say so
+	primaries atomic.Int64   // peers that are up and say so; if it is not certain that there are several, one
 }
 
 // guards tells that of several primaries one is used.
@@ -29,6 +30,8 @@ type claim struct {
 	timeline uint64    // 0 is not known
 	up       bool      // it says so now; otherwise it was the last that it said, and it is down
 	since    time.Time // it is up as a primary
+
+	began, heard uint64
 }
 
 // holder says which of the claimants is used. Timelines decide, if all who are up tell theirs: a primary of an older one than
@@ -61,7 +64,7 @@ func holder(claims []claim, before netip.AddrPort) (used netip.AddrPort, newest 
 func (p *livePool) claimsLocked() (claims []claim) {
 	for addr, c := range p.checks {
 		if c.primary && p.lists(addr) {
-			claims = append(claims, claim{addr, c.timeline, c.state.Up, c.state.Since})
+			claims = append(claims, claim{addr, c.timeline, c.state.Up, c.state.Since, c.began, c.heard})
 		}
 	}
 	return claims
@@ -82,16 +85,39 @@ func (p *livePool) guardLocked() {
 		}
 	}
 	g.used, g.newest = holder(claims, g.used)
-	g.primaries.Store(int64(len(up)))
+	several := len(up) > 1 && (g.several || p.confirmedLocked(claims))
+	if several {
+		g.primaries.Store(int64(len(up)))
+	} else {
+		g.primaries.Store(int64(min(len(up), 1)))
+	}
 	slices.SortFunc(up, netip.AddrPort.Compare)
-	switch several := len(up) > 1; {
+	switch {
 	case several == g.several:
 	case several:
 		p.log.Error("several primaries", "peers", addrs(up), "used", g.word(), "timeline", g.newest.timeline)
 	default:
 		p.log.Info("no rival primary", "used", g.word())
 	}
-	g.several = len(up) > 1
+	g.several = several
+}
+
+// confirmedLocked tells whether all who are up have said that they are primary since the last of them began to be. Who has not
+// may have heard of its demotion meanwhile, as happens in every failover: it is asked, and only its answer makes an alarm.
+func (p *livePool) confirmedLocked(claims []claim) bool {
+	last, all := uint64(0), true
+	for _, c := range claims {
+		if c.up {
+			last = max(last, c.began)
+		}
+	}
+	for _, c := range claims {
+		if c.up && c.heard < last {
+			all = false
+			p.checks[c.addr].watch.Ask()
+		}
+	}
+	return all
 }
 
 // word is the primary that is used, for people.

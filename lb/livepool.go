@@ -57,6 +57,8 @@ type peerCheck struct {
 	since    time.Time // the verdict or the role is as it is; zero until the check has spoken
 	primary  bool      // it is one, or was when it was last up
 	timeline uint64    // told with that
+	began    uint64    // the report in which it began to be a primary, and is up since
+	heard    uint64    // the last report in which it said so
 }
 
 // peerCount counts the sessions that ended on one address, by word. It goes with the peer.
@@ -174,7 +176,7 @@ func (p *livePool) hurryLocked(selectable int) {
 	}
 }
 
-// checked takes a change of a check's word.
+// checked takes a change of a check's word, or an answer that was asked for.
 func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	p.mu.Lock()
 	if p.checks[addr] != c { // the peer is gone
@@ -183,6 +185,13 @@ func (p *livePool) checked(addr netip.AddrPort, c *peerCheck, s check.State) {
 	}
 	before := c.state
 	c.state = s
+	p.guard.reports++
+	if s.Last.Alive && s.Last.Role == check.Primary {
+		c.heard = p.guard.reports
+		if !before.Up || before.Role != check.Primary {
+			c.began = p.guard.reports
+		}
+	}
 	if s.Role != check.RoleUnknown { // being down is no word on that
 		c.primary, c.timeline = s.Role == check.Primary, s.Timeline
 	}

@@ -18,8 +18,8 @@
 //	C1  The first result decides at once. After that a change takes Fall failures or Rise passes in a row; a refused
 //	    connection counts as Fall failures if RefusedIsDown.
 //	C2  A result that says nothing about the peer (this host ran out of descriptors or source ports) changes no state.
-//	C3  A watch is told each change once, in order, and the present state if it joins late; never with a lock held. A change
-//	    is one of Known, Up, Role, Timeline, Full, Draining, Percent, Lagging or Blind.
+//	C3  A watch is told each change once, in order, and the present state if it joins late, and each answer that it asked for;
+//	    never with a lock held. A change is one of Known, Up, Role, Timeline, Full, Draining, Percent, Lagging or Blind.
 //	C4  Two probes of one target and options never overlap, and their starts are at least FastInterval apart (less 10 %),
 //	    or as far as the timeout makes them.
 //	C5  A probe ends politely: it leaves no reset behind where it can be avoided.

@@ -106,6 +106,7 @@ func (h *Hub) take(list []*probe, now time.Time) []*probe {
 	for len(h.due) > 0 && !h.due[0].at.After(now) {
 		p := heap.Pop(&h.due).(*probe)
 		p.busy, p.started, p.poked = true, now, false
+		p.begun++
 		list = append(list, p)
 	}
 	return list

@@ -200,6 +200,44 @@ func TestPokeAsksSoonButNotTooSoon(t *testing.T) {
 	})
 }
 
+// Who asks is told the answer of a probe that began after that, once, be it news or not; others are not.
+func TestAskTellsTheNextAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{say: pass, takes: 100 * time.Millisecond}
+		h := newFakeHub(f)
+		defer h.Close()
+		a, heard := watch(t, h, every)
+		_, other := watch(t, h, every)
+		time.Sleep(50 * time.Millisecond)
+		a.Ask() // the probe under way is not the answer
+		time.Sleep(100 * time.Millisecond)
+		if heard.String() != "up" || f.count() != 1 {
+			t.Errorf("heard %q after %d probes", heard, f.count())
+		}
+		a.Ask()
+		time.Sleep(every.FastInterval + 100*time.Millisecond)
+		if heard.String() != "up up" || f.count() != 2 {
+			t.Errorf("heard %q after %d probes, want the answer", heard, f.count())
+		}
+		time.Sleep(time.Minute)
+		f.set(fail)
+		a.Ask()
+		time.Sleep(2 * time.Second)
+		if heard.String() != "up up up" && heard.String() != "up up up down" { // the first failure changes nothing
+			t.Errorf("heard %q, want an answer that is no news", heard)
+		}
+		f.set(pass)
+		time.Sleep(time.Minute)
+		if other.String() != strings.Replace(heard.String(), "up up up", "up", 1) {
+			t.Errorf("the other heard %q, who asked %q", other, heard)
+		}
+		a.Ask()
+		a.Close()
+		a.Ask()
+		time.Sleep(2 * time.Second)
+	})
+}
+
 // A target is asked faster while any of its watches hurries, and no longer.
 func TestHurryAsksFaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,8 @@ type probe struct {
 	telling bool      // tell runs
 	poked   bool      // since it was asked
 	hurried int       // watches that hurry
+	begun   int       // how often it was asked
+	answers int       // the number of the last answer
 	started time.Time // when it was asked last; zero before the first time
 	at      time.Time // when it is due
 	place   int       // in the hub's agenda; -1: in none
@@ -73,7 +75,7 @@ func (p *probe) askOnce() {
 func (p *probe) answered(r Result) {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	p.busy = false
+	p.busy, p.answers = false, p.begun
 	if p.ctx.Err() != nil {
 		return // the result is of our own hurry, not of the peer
 	}
@@ -136,7 +138,9 @@ func (p *probe) claim() (*Watch, State) {
 	defer p.hub.mu.Unlock()
 	for w := range p.watches {
 		if s, news := w.news(p.target.state); news {
-			w.told = newsOf(s)
+			if w.told = newsOf(s); w.isOwed() {
+				w.asks = 0
+			}
 			return w, s
 		}
 	}

@@ -12,6 +12,7 @@ type Watch struct {
 	closed  bool
 	told    news // what notify was told last
 	hurries bool
+	asks    int // the number of the probe whose answer notify is told, news or not; 0: none
 }
 
 // Close ends the watch, and its probe if it was the last one. No notify starts after Close returned, but one that was
@@ -28,6 +29,20 @@ func (w *Watch) Poke() {
 	w.probe.poked = true
 	w.probe.pokeLocked()
 	w.probe.waitLocked()
+}
+
+// Ask is Poke, and notify is told what comes of the next probe that begins, also if that is nothing new.
+func (w *Watch) Ask() {
+	p := w.probe
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if w.closed || w.asks != 0 {
+		return
+	}
+	w.asks = p.begun + 1
+	p.poked = true
+	p.pokeLocked()
+	p.waitLocked()
 }
 
 // Hurry has the target asked every FastInterval for as long as it is on, because somebody waits for it to be another. It ends
@@ -82,5 +97,8 @@ func (w *Watch) news(s State) (State, bool) {
 	case s.Last.Alive && s.Last.Role != RoleUnknown:
 		s.Lagging = lagging(s.Last, w.maxLag, w.told.lagging)
 	}
-	return s, w.told != newsOf(s) && (s.Known || s.Blind || w.told.blind)
+	return s, w.isOwed() || w.told != newsOf(s) && (s.Known || s.Blind || w.told.blind)
 }
+
+// isOwed tells that the answer that w asked for is there. The hub's lock is held.
+func (w *Watch) isOwed() bool { return w.asks != 0 && w.asks <= w.probe.answers }
