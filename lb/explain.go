@@ -11,8 +11,8 @@ import (
 )
 
 // Explain says what a new client of a listener would get now, and why. It asks those who would decide, and takes nothing.
-// Without a valid address the client is any.
-func (s *Server) Explain(name string, client netip.AddrPort) (admin.Explanation, error) {
+// Without a valid address the client is any; sni is the name that it asks for, "" if it asks for none.
+func (s *Server) Explain(name string, client netip.AddrPort, sni string) (admin.Explanation, error) {
 	var of []*listener
 	u := &admin.Unknown{Text: fmt.Sprintf("no listener is named %q", name)}
 	for _, l := range s.running().listeners {
@@ -25,15 +25,15 @@ func (s *Server) Explain(name string, client netip.AddrPort) (admin.Explanation,
 	if len(of) == 0 {
 		return admin.Explanation{}, u
 	}
-	return explain(of, client), nil
+	return explain(of, client, sni), nil
 }
 
 // explain answers for a listener by its addresses: whatever a client connects to, the pool and the limit are the same.
-func explain(of []*listener, client netip.AddrPort) admin.Explanation {
+func explain(of []*listener, client netip.AddrPort, sni string) admin.Explanation {
 	l := of[0]
 	p := l.pool
 	local := l.port.addr
-	table := p.table.Explain(pool.Request{Now: p.table.Since(time.Now()), Key: p.key(client, local)})
+	table := p.table.Explain(pool.Request{Now: p.table.Since(time.Now()), Key: p.key(client, local, sni)})
 	st := p.describe(table.Status)
 	x := admin.Explanation{
 		Listener: l.name, Pool: p.name, Balance: st.Balance, Epoch: st.Epoch, Tier: st.Tier, Drawn: table.Drawn, Next: []string{}, Peers: st.Peers,
@@ -51,7 +51,7 @@ func explain(of []*listener, client netip.AddrPort) admin.Explanation {
 	if x.Outcome != "peer" {
 		return x
 	}
-	if missing := p.missing(client, local, len(of) > 1); missing != "" {
+	if missing := p.missing(client, local, sni, len(of) > 1); missing != "" {
 		x.Outcome, x.Reason = "unknown", missing
 		return x
 	}
@@ -92,13 +92,17 @@ func (l *listener) outlook(client netip.Addr, picked, spent bool) (outcome, reas
 }
 
 // missing says what the policy goes by and nobody has said; "" if nothing is missing.
-func (p *livePool) missing(client, local netip.AddrPort, several bool) string {
+func (p *livePool) missing(client, local netip.AddrPort, sni string, several bool) string {
 	c := p.conf()
 	switch {
 	case c.Balance != "hash":
 	case c.HashKey == "destination":
 		if several || local.Addr().IsUnspecified() {
 			return "hash_key = \"destination\": the peer depends on the address that the client connects to"
+		}
+	case c.HashKey == "sni":
+		if sni == "" {
+			return "hash_key = \"sni\": the peer depends on the name that the client asks for, which was not given"
 		}
 	case !client.Addr().IsValid():
 		return fmt.Sprintf("hash_key = %q: the peer depends on the client's address, which was not given", c.HashKey)

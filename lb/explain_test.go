@@ -20,7 +20,7 @@ func (r *rig) explain(client string) admin.Explanation {
 			r.t.Fatal(err)
 		}
 	}
-	x, err := admin.NewClient(r.server.running().admin.Addr(), "").Explain(context.Background(), "front", at)
+	x, err := admin.NewClient(r.server.running().admin.Addr(), "").Explain(context.Background(), "front", at, "")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestExplainOfAFullListenerAndOfMissingFacts(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	c.Close()
-	if _, err := r.server.Explain("back", netip.AddrPort{}); err == nil || !slices.Equal(err.(*admin.Unknown).Listeners, []string{"front"}) {
+	if _, err := r.server.Explain("back", netip.AddrPort{}, ""); err == nil || !slices.Equal(err.(*admin.Unknown).Listeners, []string{"front"}) {
 		t.Errorf("%v", err)
 	}
 	r.closed()
@@ -122,7 +122,7 @@ func TestExplainByDestination(t *testing.T) {
 	}
 	p := r.server.running().pools[0]
 	anywhere := netip.AddrPortFrom(netip.IPv4Unspecified(), 1)
-	if p.missing(netip.AddrPort{}, anywhere, false) == "" || p.missing(netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:1"), true) == "" {
+	if p.missing(netip.AddrPort{}, anywhere, "", false) == "" || p.missing(netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:1"), "", true) == "" {
 		t.Error("a destination that nobody has said")
 	}
 	r.closed()

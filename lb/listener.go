@@ -168,6 +168,9 @@ func (l *listener) welcome(client, local netip.AddrPort, slot int) *tcpSession {
 		ConnectTimeout: p.ConnectTimeout, ConnectDeadline: p.ConnectDeadline, FirstByteTimeout: p.FirstByteTimeout,
 		MaxAge: c.MaxAge, IdleTimeout: c.IdleTimeout, HalfCloseTimeout: c.HalfCloseTimeout, Dial: l.pool.dial.Load(),
 	}
+	if p.Balance == "hash" && p.HashKey == "sni" {
+		s.HelloTimeout = c.PrereadTimeout
+	}
 	if s.hearing {
 		s.HeaderTimeout = c.PrereadTimeout
 	} else {

@@ -24,6 +24,7 @@ type trip struct {
 	slot          int
 	client, local netip.AddrPort
 	via           netip.AddrPort // who told that the client is another
+	sni           string         // the name that its ClientHello asks for, if that was looked at
 	born          time.Time
 	place         gate.Place // of the listener
 
@@ -132,10 +133,10 @@ func (t *trip) take() netip.AddrPort {
 	return t.peer.Addr()
 }
 
-func (t *trip) key() pool.Key { return t.listener.pool.key(t.client, t.local) }
+func (t *trip) key() pool.Key { return t.listener.pool.key(t.client, t.local, t.sni) }
 
-// key is what balance = "hash" goes by.
-func (p *livePool) key(client, local netip.AddrPort) pool.Key {
+// key is what balance = "hash" goes by. Who asks for no name has that of its address.
+func (p *livePool) key(client, local netip.AddrPort, sni string) pool.Key {
 	switch c := p.conf(); {
 	case c.Balance != "hash":
 		return 0
@@ -143,6 +144,8 @@ func (p *livePool) key(client, local netip.AddrPort) pool.Key {
 		return pool.KeyOf(client.Addr(), client.Port())
 	case c.HashKey == "destination":
 		return pool.KeyOf(local.Addr(), local.Port())
+	case c.HashKey == "sni" && sni != "":
+		return pool.KeyOfName(sni)
 	}
 	return pool.KeyOf(p.masked(client.Addr()), 0)
 }
@@ -257,6 +260,9 @@ func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstre
 	if t.peer != nil {
 		attrs = append(attrs, slog.String("peer", t.peer.Addr().String()), slog.Uint64("epoch", t.epoch))
 	}
+	if t.sni != "" {
+		attrs = append(attrs, slog.String("sni", t.sni))
+	}
 	attrs = append(attrs, slog.Int64("in", in), slog.Int64("out", out), slog.Duration("duration", time.Since(t.born)))
 	if len(tries) > 0 {
 		attrs = append(attrs, slog.String("attempts", strings.Join(tries, ", ")))
@@ -316,6 +322,9 @@ func (s *tcpSession) Connected() bool {
 	p.connect.Observe(s.connect.Seconds())
 	return true
 }
+
+// Hello takes the name that the client asks for.
+func (s *tcpSession) Hello(name string) { s.sni = name }
 
 // Farewell lets the client be told why it is turned away, if its pool says in which words.
 func (s *tcpSession) Farewell(w end.Word) func(sock.Conn) { return s.listener.pool.farewell(w) }

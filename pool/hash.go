@@ -16,6 +16,15 @@ func KeyOf(addr netip.Addr, port uint16) Key {
 	return Key(mix(mix(word(b[:8])) ^ word(b[8:]) + uint64(port)<<48))
 }
 
+// KeyOfName makes a key of a name. It is the same in every process, on every machine.
+func KeyOfName(name string) Key {
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return Key(mix(h))
+}
+
 func word(b []byte) (w uint64) {
 	for _, c := range b {
 		w = w<<8 | uint64(c)

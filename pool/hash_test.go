@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"testing"
@@ -124,5 +125,21 @@ func TestHashPrefersWhoIsProvenAndNotEjected(t *testing.T) {
 		if a != addr(0) {
 			t.Fatalf("%v, which is ejected, was picked", a)
 		}
+	}
+}
+
+// What a key is made of names is written down: other instances and versions must agree.
+func TestKeyOfNameIsTheSameEverywhere(t *testing.T) {
+	for name, want := range map[string]Key{"": 0xc3817c016ba4ff30, "db.example.com": 0xd9d0ec8b2afafe43} {
+		if got := KeyOfName(name); got != want {
+			t.Errorf("%q: %#x", name, got)
+		}
+	}
+	seen := make(map[Key]bool)
+	for i := range 100_000 {
+		seen[KeyOfName(fmt.Sprintf("db%d.example.com", i))] = true
+	}
+	if len(seen) != 100_000 {
+		t.Errorf("%d keys of 100000 names", len(seen))
 	}
 }

@@ -18,12 +18,13 @@ import (
 
 func newExplainCommand() *cobra.Command {
 	var at adminFlags
+	var sni string
 	cmd := &cobra.Command{
 		Use:   "explain LISTENER [SOURCE]",
 		Short: "Say where a new client would go now, and why",
 		Long: `explain asks a running ebb what a new client of a listener would get: the peer, a place in the queue, or a refusal; and for
 each peer of the pool why it may or may not be picked, and what the balance policy goes by. SOURCE is the ADDRESS or
-ADDRESS:PORT of the client, which only balance = "hash" looks at. Nothing is changed by asking.`,
+ADDRESS:PORT of the client, which only balance = "hash" looks at, as at the name that --sni says. Nothing is changed by asking.`,
 		Example: `  ebb explain pg
   ebb explain pg 10.1.2.3
   ebb explain pg 10.1.2.3 --json | jq -r '.next[0]'`,
@@ -46,7 +47,7 @@ ADDRESS:PORT of the client, which only balance = "hash" looks at. Nothing is cha
 			}
 			var x admin.Explanation
 			if err := at.ask(cmd, func(ctx context.Context, c *admin.Client) (err error) {
-				x, err = c.Explain(ctx, args[0], client)
+				x, err = c.Explain(ctx, args[0], client, sni)
 				return err
 			}); err != nil {
 				return err
@@ -58,6 +59,7 @@ ADDRESS:PORT of the client, which only balance = "hash" looks at. Nothing is cha
 		},
 	}
 	at.add(cmd)
+	cmd.Flags().StringVar(&sni, "sni", "", `the NAME that the client's ClientHello asks for, for hash_key = "sni"`)
 	cmd.ValidArgsFunction = at.complete(first(listenerNames))
 	return cmd
 }

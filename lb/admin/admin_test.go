@@ -89,11 +89,11 @@ func (f *fake) OrderPeer(pool, peer string, o Order) (PeerReply, error) {
 	return PeerReply{}, &Unknown{Text: "no pool is named " + pool, Pools: []string{"db"}}
 }
 
-func (f *fake) Explain(listener string, client netip.AddrPort) (Explanation, error) {
+func (f *fake) Explain(listener string, client netip.AddrPort, sni string) (Explanation, error) {
 	if listener != "front" {
 		return Explanation{}, &Unknown{Text: "no listener is named " + listener, Listeners: []string{"front"}}
 	}
-	return Explanation{Listener: listener, Source: client.String(), Outcome: "peer", Next: []string{"192.0.2.1:5432"}}, nil
+	return Explanation{Listener: listener, Source: client.String(), Outcome: "peer", Reason: sni, Next: []string{"192.0.2.1:5432"}}, nil
 }
 
 func (f *fake) Conns(filter ConnFilter) ([]Conn, int) {

@@ -43,9 +43,14 @@ func ParseClient(text string) (netip.AddrPort, error) {
 // explain answers for one client of one listener.
 func explain(w http.ResponseWriter, r *http.Request, s Source) {
 	var client netip.AddrPort
+	var sni string
 	for name, texts := range r.URL.Query() {
+		if name == "sni" && len(texts) == 1 {
+			sni = strings.ToLower(texts[0])
+			continue
+		}
 		if name != "source" || len(texts) > 1 {
-			document(w, http.StatusBadRequest, problem{Error: fmt.Sprintf("%s: expected at most one source: %s", name, sourceForms)})
+			document(w, http.StatusBadRequest, problem{Error: fmt.Sprintf("%s: expected at most one source, %s, and one sni", name, sourceForms)})
 			return
 		}
 		var err error
@@ -54,7 +59,7 @@ func explain(w http.ResponseWriter, r *http.Request, s Source) {
 			return
 		}
 	}
-	x, err := s.Explain(r.PathValue("listener"), client)
+	x, err := s.Explain(r.PathValue("listener"), client, sni)
 	if err != nil {
 		unknown(w, err)
 		return
@@ -62,14 +67,22 @@ func explain(w http.ResponseWriter, r *http.Request, s Source) {
 	document(w, http.StatusOK, x)
 }
 
-// Explain asks what a new client of a listener would get. Without a valid client it asks for any.
-func (c *Client) Explain(ctx context.Context, listener string, client netip.AddrPort) (x Explanation, err error) {
+// Explain asks what a new client of a listener would get. Without a valid client it asks for any; sni is the name that the
+// client asks for, "" for none.
+func (c *Client) Explain(ctx context.Context, listener string, client netip.AddrPort, sni string) (x Explanation, err error) {
 	path := "/v1/listeners/" + url.PathEscape(listener) + "/explain"
+	query := make(url.Values)
 	switch {
 	case client.Addr().IsValid() && client.Port() == 0:
-		path += "?source=" + url.QueryEscape(client.Addr().String())
+		query.Set("source", client.Addr().String())
 	case client.Addr().IsValid():
-		path += "?source=" + url.QueryEscape(client.String())
+		query.Set("source", client.String())
+	}
+	if sni != "" {
+		query.Set("sni", sni)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
 	}
 	return x, c.do(ctx, http.MethodGet, path, nil, &x)
 }

@@ -24,6 +24,8 @@ func TestExplainOverHTTP(t *testing.T) {
 		{path + "?source=here", 400, `found \"here\"`},
 		{path + "?source=192.0.2.9&source=192.0.2.8", 400, "at most one source"},
 		{path + "?client=192.0.2.9", 400, "client: expected at most one source"},
+		{path + "?source=192.0.2.9&sni=DB.example.com", 200, `"reason": "db.example.com"`},
+		{path + "?sni=a&sni=b", 400, "sni: expected at most one source"},
 		{"/v1/listeners/back/explain", 404, `"listeners": [`},
 	} {
 		if code, _, body := request(t, s, "GET", "localhost", tc.path); code != tc.code || !strings.Contains(body, tc.say) {
@@ -36,11 +38,11 @@ func TestExplainOverHTTP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if x, err := c.Explain(context.Background(), "front", at); err != nil || x.Source != want {
+		if x, err := c.Explain(context.Background(), "front", at, ""); err != nil || x.Source != want {
 			t.Errorf("%s: %+v, %v", client, x, err)
 		}
 	}
-	if _, err := c.Explain(context.Background(), "back", netip.AddrPort{}); err == nil || err.Error() != "no listener is named back, expected one of front" {
+	if _, err := c.Explain(context.Background(), "back", netip.AddrPort{}, ""); err == nil || err.Error() != "no listener is named back, expected one of front" {
 		t.Errorf("%v", err)
 	}
 }

@@ -39,7 +39,7 @@ var operations = map[string]operation{
 	"POST /v1/pools/{pool}/hold":                {about: "Let the new clients of a pool wait", body: struct{}{}, reply: HoldReply{}},
 	"POST /v1/pools/{pool}/release":             {about: "Let the waiting clients of a pool go", body: struct{}{}, reply: HoldReply{}},
 	"POST /v1/pools/{pool}/switch":              {about: "Hold a pool until a peer is its primary; the answer is a SwitchStep a line", body: SwitchRequest{}, reply: "application/x-ndjson"},
-	"GET /v1/listeners/{listener}/explain":      {about: "Where a new client would go, and why", query: "source: ADDRESS or ADDRESS:PORT of the client", reply: Explanation{}},
+	"GET /v1/listeners/{listener}/explain":      {about: "Where a new client would go, and why", query: "source: ADDRESS or ADDRESS:PORT of the client; sni: the name that its ClientHello asks for", reply: Explanation{}},
 	"GET /v1/epochs":                            {about: "The epochs of all pools, and the sessions that each holds", reply: []PoolEpochs{}},
 	"GET /v1/conns":                             {about: "Sessions, the oldest first; the header Ebb-Matched has their number", query: sessionQuery + "; limit: at most as many", reply: []Conn{}},
 	"DELETE /v1/conns":                          {about: "End the sessions that a filter lets pass", query: sessionQuery, reply: KillReply{}},

@@ -22,7 +22,7 @@ type Source interface {
 	OrderPeer(pool, peer string, o Order) (PeerReply, error)
 	// Explain says what a new client of a listener would get now; its address may be the zero value, its port 0. The error is
 	// *Unknown if there is no such listener.
-	Explain(listener string, client netip.AddrPort) (Explanation, error)
+	Explain(listener string, client netip.AddrPort, sni string) (Explanation, error)
 	// Reload reads the config again and does what it says, all of it or nothing. It gives what changed; the error is *Invalid
 	// if the config cannot be used.
 	Reload() (changes []string, err error)

@@ -61,7 +61,7 @@ type Listener struct {
 	HalfCloseTimeout time.Duration
 	MaxAge           time.Duration  // of TCP sessions
 	ProxyIn          []netip.Prefix // who begins with a PROXY header; none is nobody
-	PrereadTimeout   time.Duration  // for that
+	PrereadTimeout   time.Duration  // for that, and for a ClientHello
 	Datapath         string
 	Allow, Deny      []netip.Prefix // sorted, none in both; with Allow, nobody else may come in
 	AcceptRate       int            // new sessions per second; 0 is no limit
@@ -111,7 +111,7 @@ func (e Endpoint) String() string {
 type Pool struct {
 	Name             string
 	Balance          string
-	HashKey          string  // source, source_port, destination; without another use than balance = "hash"
+	HashKey          string  // source, source_port, destination, sni, proxy_source; without another use than balance = "hash"
 	HashPrefixIPv4   int     `key:"hash_prefix_ipv4"` // how many bits of source count
 	HashPrefixIPv6   int     `key:"hash_prefix_ipv6"`
 	Bounded          float64 // with hash: the most of its share that a peer may have; 0 is no bound

@@ -88,7 +88,7 @@ var poolKeys = []key[Pool]{
 		v.word(&p.Balance, "leastconn roundrobin random first sticky hash least_time", "")
 	}},
 	{name: "hash_key", read: func(p *Pool, v value) {
-		v.word(&p.HashKey, "source source_port destination", "sni proxy_source")
+		v.word(&p.HashKey, "source source_port destination sni proxy_source", "")
 	}},
 	{name: "hash_prefix_ipv4", read: func(p *Pool, v value) { v.int(&p.HashPrefixIPv4, 1, 32, "") }},
 	{name: "hash_prefix_ipv6", read: func(p *Pool, v value) { v.int(&p.HashPrefixIPv6, 1, 128, "") }},

@@ -7,6 +7,7 @@ import (
 
 func readListeners(c *Config, v value) {
 	seen := make(map[string]place)
+	v.src.preread = make(map[string]value)
 	for _, e := range v.tables("[[listener]]") {
 		l := defaults().Listeners[0]
 		first := len(v.src.listens)
@@ -47,14 +48,14 @@ func checkUDP(v value, l Listener) {
 	}
 }
 
-// checkProxyIn refuses a PROXY header where there are only datagrams to put it in, and a time to wait for none.
+// checkProxyIn refuses a PROXY header where there are only datagrams to put it in, and notes who says how long to wait for none.
 func checkProxyIn(v value, l Listener) {
 	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
 	switch {
 	case len(l.ProxyIn) > 0 && udp:
 		v.written("proxy_in").fail("found on a listener that is UDP, expected TCP only: there is no header for datagrams in this version")
 	case len(l.ProxyIn) == 0 && l.PrereadTimeout != defaults().Listeners[0].PrereadTimeout && v.sound("proxy_in", "preread_timeout"):
-		v.written("preread_timeout").fail("found without proxy_in, expected both: nothing else is read before the session begins")
+		v.src.preread[l.Name] = v.written("preread_timeout")
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,10 @@ func TestPolicyInForce(t *testing.T) {
 		{`"tcp://127.0.0.1:5432"`, `hash_prefix_ipv6 = 64`, "", `hash_prefix_ipv6: found with balance "leastconn", which has no use for it, expected with balance "hash"`},
 		{`"udp://127.0.0.1:5432"`, "balance = \"random\"\nhash_prefix_ipv4 = 8", "", `hash_prefix_ipv4: found with balance "random", which has no use for it, expected with balance "hash"`},
 		{`"udp://127.0.0.1:5432"`, "hash_key = \"destination\"\nhash_prefix_ipv4 = 24", "", `hash_prefix_ipv4: found with hash_key "destination", which has no use for it, expected with hash_key "source"`},
+		{`"tcp://127.0.0.1:5432"`, "balance = \"hash\"\nhash_key = \"sni\"", "hash", ``},
+		{`"udp://127.0.0.1:5432"`, `hash_key = "sni"`, "", `hash_key: found "sni", but listener "a" is not tcp:// only: elsewhere no ClientHello is waited for`},
+		{`"unix:/run/ebb.sock"`, "balance = \"hash\"\nhash_key = \"sni\"", "", `hash_key: found "sni", but listener "a" is not tcp:// only: elsewhere no ClientHello is waited for`},
+		{`"tcp://127.0.0.1:5432"`, "balance = \"hash\"\nhash_key = \"proxy_source\"", "", `hash_key: found "proxy_source", but listener "a" has no proxy_in, expected it: its clients say nothing of whose they are`},
 		{`"udp://127.0.0.1:5432"`, `hash_prefix_ipv4 = 33`, "", `hash_prefix_ipv4: found 33, expected a whole number from 1 to 32`},
 		{`"udp://127.0.0.1:5432"`, `hash_prefix_ipv6 = 0`, "", `hash_prefix_ipv6: found 0, expected a whole number from 1 to 128`},
 	} {
@@ -27,7 +32,7 @@ func TestPolicyInForce(t *testing.T) {
 		c, err := Parse("f", text, new(Flags))
 		if test.problem != "" {
 			line := strings.Count(text, "\n")
-			problems(t, err, "f:"+[]string{"10", "11"}[line-10]+": pool.p."+test.problem)
+			problems(t, err, fmt.Sprintf("f:%d: pool.p.%s", line, test.problem))
 			continue
 		}
 		if err != nil {

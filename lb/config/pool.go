@@ -55,12 +55,39 @@ func (s *source) choosePolicies(c *Config) {
 	}
 }
 
+// checkHashKeys refuses keys that a listener's clients cannot have, and a time to wait for what nobody waits for.
+func (s *source) checkHashKeys(c *Config) {
+	keys := make(map[string]string)
+	for _, p := range c.Pools {
+		switch {
+		case !s.pools[p.Name].sound("balance", "hash_key"):
+		case p.Balance == "hash":
+			keys[p.Name] = p.HashKey
+		default:
+			keys[p.Name] = ""
+		}
+	}
+	for _, l := range c.Listeners {
+		key, known := keys[l.Pool]
+		v := s.pools[l.Pool].written("hash_key")
+		if key == "sni" && slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "tcp" }) {
+			v.fail("found \"sni\", but listener %q is not tcp:// only: elsewhere no ClientHello is waited for", l.Name)
+		}
+		if key == "proxy_source" && len(l.ProxyIn) == 0 {
+			v.fail("found \"proxy_source\", but listener %q has no proxy_in, expected it: its clients say nothing of whose they are", l.Name)
+		}
+		if timeout, waits := s.preread[l.Name]; waits && known && key != "sni" {
+			timeout.fail("found without proxy_in and without a pool with hash_key = \"sni\", expected one of them: nothing else is read before the session begins")
+		}
+	}
+}
+
 // checkHash refuses what only hash goes by, with another policy, and prefixes of what is no client's address.
 func checkHash(v value, p Pool) {
 	usual := defaults().Pools[0]
 	prefixes := p.HashPrefixIPv4 != usual.HashPrefixIPv4 || p.HashPrefixIPv6 != usual.HashPrefixIPv6
 	if p.Balance == "hash" {
-		if prefixes && p.HashKey != "source" && v.sound("hash_key", "hash_prefix_ipv4", "hash_prefix_ipv6") {
+		if prefixes && (p.HashKey == "source_port" || p.HashKey == "destination") && v.sound("hash_key", "hash_prefix_ipv4", "hash_prefix_ipv6") {
 			v.written("hash_prefix_ipv4", "hash_prefix_ipv6").fail("found with hash_key %q, which has no use for it, expected with hash_key \"source\"", p.HashKey)
 		}
 		return

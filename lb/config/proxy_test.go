@@ -32,7 +32,7 @@ func TestProxyInIsForTCP(t *testing.T) {
 	_, err = with(udp, "proxy_in = []\n")
 	problems(t, err)
 	_, err = with(whole, "preread_timeout = \"2s\"\n")
-	problems(t, err, `f:5: listener.preread_timeout: found without proxy_in, expected both: nothing else is read before the session begins`)
+	problems(t, err, `f:5: listener.preread_timeout: found without proxy_in and without a pool with hash_key = "sni", expected one of them: nothing else is read before the session begins`)
 	_, err = with(whole, "proxy_in = \"ten\"\npreread_timeout = \"off\"\n")
 	problems(t, err, `f:5: listener.proxy_in: found "ten", expected `+accessForms+`: this is neither`,
 		`f:6: listener.preread_timeout: found "off", expected a duration with its unit (ms, s, m, h), such as "30s"`)
@@ -42,7 +42,19 @@ func TestProxyInIsForTCP(t *testing.T) {
 	}
 	_, err = with(whole, "proxy_in = \""+empty+"\"\n")
 	problems(t, err, `f:5: listener.proxy_in: found "`+empty+`", expected a list file with at least one prefix: nobody could come in`)
-	c, err := with(whole, "proxy_in = [\"::1\", \"10.0.0.0/8\"]\npreread_timeout = \"2s\"\n")
+	for _, pool := range []string{"balance = \"hash\"\nhash_key = \"sni\"\n", "balance = \"hash\"\nhash_key = \"name\"\n"} {
+		_, err = with(whole+"[pool.p]\n"+pool, "preread_timeout = \"2s\"\n")
+		if strings.Contains(pool, "sni") {
+			problems(t, err)
+		} else { // what the key is to be is not known
+			problems(t, err, `f:12: pool.p.hash_key: found "name", expected "source", "source_port", "destination", "sni" or "proxy_source"`)
+		}
+	}
+	c, err := with(whole+"[pool.p]\nbalance = \"hash\"\nhash_key = \"proxy_source\"\nhash_prefix_ipv4 = 24\n", "proxy_in = [\"10.0.0.0/8\"]\n")
+	if problems(t, err); c.Pools[0].HashKey != "proxy_source" {
+		t.Errorf("%+v", c.Pools[0])
+	}
+	c, err = with(whole, "proxy_in = [\"::1\", \"10.0.0.0/8\"]\npreread_timeout = \"2s\"\n")
 	problems(t, err)
 	if l := c.Listeners[0]; len(l.ProxyIn) != 2 || l.PrereadTimeout != 2*time.Second {
 		t.Errorf("%+v", l)

@@ -19,6 +19,7 @@ func read(root value) *Config {
 	root.src.checkListens(&c)
 	root.src.choosePolicies(&c)
 	root.src.checkPoolsUDP(&c)
+	root.src.checkHashKeys(&c)
 	if len(root.src.problems) == 0 { // else nobody will put it to work
 		c.locate(root)
 	}

@@ -31,8 +31,9 @@ type source struct {
 	proxied      map[string]value // pools with proxy_out
 	connecting   map[string]value // pools with max_connecting
 	pools        map[string]value
-	adminWritten bool          // listens has the address of the admin API
-	bad          map[spot]bool // the values that have a problem
+	preread      map[string]value // listeners that say how long they wait, without proxy_in
+	adminWritten bool             // listens has the address of the admin API
+	bad          map[spot]bool    // the values that have a problem
 }
 
 // spot identifies a value.

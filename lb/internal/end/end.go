@@ -27,7 +27,7 @@ const (
 	Shutdown              // ebb stopped, and shutdown_timeout ran out
 	Limit                 // a limit on sessions refused it
 	Denied                // the listener's access list refused its client
-	PrereadTimeout        // the client's PROXY header did not come within preread_timeout
+	PrereadTimeout        // the client's PROXY header, or its ClientHello, did not come within preread_timeout
 	BadHeader             // what came instead of the client's PROXY header is none
 	NoSourcePort          // this host had no free source port towards the peer; not the peer's fault
 	AdminKilled           // somebody who operates ebb ended it

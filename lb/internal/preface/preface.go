@@ -1,10 +1,11 @@
-// Package preface is what goes before a stream: the header of the PROXY protocol, versions 1 and 2, which tells a server
-// behind a proxy who its client is.
+// Package preface is what a stream begins with: the header of the PROXY protocol, versions 1 and 2, which tells a server
+// behind a proxy who its client is; and the ClientHello of TLS, which tells whom the client wants.
 //
 //	b := preface.Format(2, client, local)
 //	h, n, err := preface.Parse(b)
+//	name, need := preface.Hello(b)
 //
-// The model: bytes in, addresses out, and the other way round. It reads no sockets, and it trusts nobody: whom to believe is
+// The model: bytes in, addresses and names out, and the other way round. It reads no sockets, and it trusts nobody: whom to believe is
 // the caller's business.
 package preface
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/engine"
-	"github.com/ebb-lb/ebb/lb/internal/preface"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -30,7 +29,7 @@ type phase uint8
 
 const (
 	unused     phase = iota
-	hearing          // the client's header has not come yet
+	hearing          // what the client has to say first has not come yet
 	connecting       // an attempt is under way
 	parked           // no attempt until Resume
 	failing          // an attempt is lost, its socket is being closed
@@ -52,10 +51,10 @@ type carried struct {
 	fd       [2]int32
 	phase    phase
 	word     end.Word
-	head     *head // while it is heard
-	watched  bool  // keepalive is on towards the server
-	way      uint8 // of the sources, that the attempt takes
-	ways     uint8 // of them that it has not taken
+	preread  *preread // while it is heard
+	watched  bool     // keepalive is on towards the server
+	way      uint8    // of the sources, that the attempt takes
+	ways     uint8    // of them that it has not taken
 	talk     talk
 	half     [2]half
 }
@@ -80,35 +79,32 @@ func (l *loop) carry(s *Session, d Director, fd int) {
 	*k = carried{session: s, director: d, start: l.now, last: l.now}
 	s.slot = slot + 1
 	l.open(slot, k, client, fd)
-	if s.HeaderTimeout == 0 {
+	if !s.prereads() {
 		l.connect(slot, k)
 		return
 	}
-	k.phase, k.head = hearing, new(head)
+	k.phase, k.preread = hearing, new(preread)
 	s.hearing.Store(true)
 	l.hear(slot, k)
 }
 
-// hear reads what has come of the client's header, and goes on when that is all of it.
+// hear learns from what has come, and goes on when that is all of it.
 func (l *loop) hear(slot int32, k *carried) {
 	if w := k.session.word(); w != end.None { // a kill that came before the loop had the session
 		l.finish(slot, k, w)
 		return
 	}
 	if l.scratch == nil {
-		l.scratch = make([]byte, preface.Max)
+		l.scratch = make([]byte, prereadSize)
 	}
-	p, done, w := k.head.read(int(k.fd[client]), l.scratch)
+	done, w := k.preread.read(k.session, k.director, int(k.fd[client]), l.scratch)
 	if !done {
 		l.engine.Await(k.socket[client])
 		l.rearm(slot, k)
 		return
 	}
-	k.head = nil
+	k.preread = nil
 	k.session.hearing.Store(false)
-	if w == end.None {
-		w = k.director.Header(p)
-	}
 	if w != end.None {
 		l.finish(slot, k, w)
 		return

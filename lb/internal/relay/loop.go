@@ -38,7 +38,7 @@ type loop struct {
 	free      []int32
 	listeners []*accepting
 	spare     []command
-	scratch   []byte // for headers; preface.Max, or nil before the first
+	scratch   []byte // for preread; prereadSize, or nil before the first
 	stopped   bool
 }
 

@@ -75,6 +75,7 @@ func (d *once) Next() (netip.AddrPort, end.Word) {
 	return d.addr, end.None
 }
 func (d *once) Header(preface.Header) end.Word { return end.None }
+func (d *once) Hello(string)                   {}
 
 func (d *once) Failed(error)                      {}
 func (d *once) Connected() bool                   { return true }

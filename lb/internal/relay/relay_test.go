@@ -29,6 +29,7 @@ type director struct {
 	failed    []error
 	connected int
 	heard     []preface.Header
+	names     []string
 	refuses   end.Word // what the header is answered with
 	unwanted  int      // how many of the first peers reached are given up again
 	done      chan end.Word
@@ -39,6 +40,12 @@ func (d *director) Header(p preface.Header) end.Word {
 	defer d.mu.Unlock()
 	d.heard = append(d.heard, p)
 	return d.refuses
+}
+
+func (d *director) Hello(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.names = append(d.names, name)
 }
 
 func (d *director) Next() (netip.AddrPort, end.Word) {

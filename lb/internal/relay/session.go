@@ -13,7 +13,7 @@
 // Invariants:
 //
 //	R1  Nothing is read from the client before a peer is connected, so an attempt on another peer loses nothing. Its header
-//	    is an exception, and not a byte behind it.
+//	    is an exception, and not a byte behind it. A ClientHello is looked at and stays in the client's socket.
 //	R2  A FIN is passed on after all bytes before it, and the other direction goes on.
 //	R3  A stream that was cut is never passed on as one that ended: RST goes on as RST.
 //	R4  An idle session holds two sockets and no buffer.
@@ -48,6 +48,7 @@ type Options struct {
 	IdleTimeout      time.Duration // nothing moved in either direction
 	HalfCloseTimeout time.Duration // one side has finished and nothing moved since
 	HeaderTimeout    time.Duration // the client begins with a header of the PROXY protocol, which has to come within this time
+	HelloTimeout     time.Duration // the client begins, behind that header if there is one, with a ClientHello; the same time, from the accept
 	Dial             *sock.Options // of the peer's socket; nil is sock.Default
 	Source           netip.Addr    // the client that the peer is to see, where Dial says so
 	Preface          []byte        // goes to the peer before anything else; at most what a new socket takes at once, 4 KiB
@@ -58,6 +59,8 @@ type Options struct {
 type Director interface {
 	// Header tells what the client's header says, with HeaderTimeout, before Next. A word other than end.None ends the session.
 	Header(preface.Header) end.Word
+	// Hello tells the name that the client's ClientHello asks for, with HelloTimeout, before Next; "" is none.
+	Hello(name string)
 	// Next names the address of the next connect attempt. A word other than end.None ends the session instead. With neither,
 	// the session is parked: after Resume, which may come before Next has returned, Next is called again. A client that
 	// finishes or aborts while it is parked ends it.
@@ -84,7 +87,7 @@ type Session struct {
 
 	born      time.Time    // monotonic origin of last, reached and firstByte
 	last      atomic.Int64 // ns since born: when something moved
-	hearing   atomic.Bool  // the client's header has not come yet
+	hearing   atomic.Bool  // what the client has to say first has not come yet
 	reached   atomic.Int64 // ns since born: the peer is connected; 0 before
 	firstByte atomic.Int64 // ns since born: the peer's first byte; 0 before
 	finished  atomic.Uint32
@@ -132,7 +135,7 @@ func (s *Session) Run(client sock.Conn, d Director) {
 	s.mu.Lock()
 	s.client, s.cancel, s.resumed = client, cancel, make(chan struct{}, 1)
 	s.mu.Unlock()
-	s.hearing.Store(s.HeaderTimeout > 0)
+	s.hearing.Store(s.prereads())
 	s.arm()
 	w := s.word()
 	if s.hearing.Load() && w == end.None {
@@ -249,6 +252,9 @@ func (s *Session) dial(ctx context.Context, addr netip.AddrPort) (*net.TCPConn, 
 	}
 	return sock.DialTCP(ctx, addr, s.dialing(), s.Source)
 }
+
+// prereads tells that something is learned from the client before a peer is looked for.
+func (o *Options) prereads() bool { return o.HeaderTimeout > 0 || o.HelloTimeout > 0 }
 
 // dialing is what the peer's socket is asked for.
 func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
@@ -80,7 +81,7 @@ func (s *Session) left(age, still time.Duration, clientDone, serverDone bool) (t
 	}
 	within(s.MaxAge, age, end.MaxAge)
 	if s.hearing.Load() {
-		within(s.HeaderTimeout, age, end.PrereadTimeout)
+		within(cmp.Or(s.HeaderTimeout, s.HelloTimeout), age, end.PrereadTimeout)
 	}
 	reached := time.Duration(s.reached.Load())
 	if reached == 0 {

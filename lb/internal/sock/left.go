@@ -21,13 +21,16 @@ func Left(c Conn) (left, aborted bool) {
 	if err != nil {
 		return true, true
 	}
-	err = raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: hangUp}}
-		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
-			left = true
-			_, err := syscall.Getpeername(int(fd))
-			aborted = err != nil
-		}
-	})
+	err = raw.Control(func(fd uintptr) { left, aborted = Ended(int(fd)) })
 	return left || err != nil, aborted || err != nil
+}
+
+// Ended is Left of a descriptor.
+func Ended(fd int) (ended, aborted bool) {
+	p := []unix.PollFd{{Fd: int32(fd), Events: hangUp}}
+	if n, err := unix.Poll(p, 0); err != nil || n == 0 {
+		return false, false
+	}
+	_, err := syscall.Getpeername(fd)
+	return true, err != nil
 }

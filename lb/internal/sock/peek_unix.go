@@ -20,6 +20,16 @@ func Take(fd int, b []byte) error {
 	return nil
 }
 
+// AwaitBytes has the socket count as readable only when n bytes are there, or its end; 1 is as ever. It is false if the socket
+// may never hold so many.
+func AwaitBytes(fd, n int) bool {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) != nil {
+		return false
+	}
+	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT) // Linux cuts it to half of the buffer
+	return err == nil && got >= n
+}
+
 func receive(fd int, b []byte, flags int) (int, error) {
 	for {
 		n, _, err := unix.Recvfrom(fd, b, flags|unix.MSG_DONTWAIT)

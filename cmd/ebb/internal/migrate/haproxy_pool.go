@@ -209,10 +209,12 @@ func (h *haproxy) balance(p *proxy, b *pool) {
 			policy = "hash"
 		case "dst":
 			policy, key = "hash", "destination"
+		case "req.ssl_sni", "req_ssl_sni":
+			policy, key = "hash", "sni"
 		}
 	}
 	if policy == "" {
-		h.refuse(l.at, "balance "+l.arg(1), "ebb knows leastconn, roundrobin, random, first, and hash by the client's address or by its own; it does not look at requests")
+		h.refuse(l.at, "balance "+l.arg(1), "ebb knows leastconn, roundrobin, random, first, and hash by the client's address, by its own or by the name that a client of TLS asks for; it does not look at requests")
 		policy = "leastconn"
 	}
 	if stick, ok := p.last["stick"]; ok {

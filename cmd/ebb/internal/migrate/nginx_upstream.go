@@ -55,8 +55,10 @@ func (n *nginx) poolFor(d *directive, s settings, connects bool) *pool {
 				policy, key = "hash", "source_port"
 			case "$server_addr$server_port", "$server_addr:$server_port", "$server_port", "$server_addr":
 				policy, key = "hash", "destination"
+			case "$ssl_preread_server_name":
+				policy, key = "hash", "sni"
 			default:
-				n.refuse(d.at, "hash", "ebb hashes by the client's address ($remote_addr), with its port, or by its own address; found %s", printable(of))
+				n.refuse(d.at, "hash", "ebb hashes by the client's address ($remote_addr), with its port, by its own address, or by the name that a client of TLS asks for; found %s", printable(of))
 			}
 		case "zone", "resolver", "resolver_timeout", "keepalive":
 		case "state":
