@@ -64,7 +64,7 @@ type half struct {
 	open   bool
 	eof    bool  // its stream has ended
 	passed bool  // its end was passed on to the other side
-	full   uint8 // buffers in a row that came full
+	full   uint8 // buffers that came full, less what short ones take off
 	unread bool  // its stream is bulk: what is sent on may not be received
 	paused bool  // not received from, until the other side has taken what waits
 }
@@ -135,7 +135,7 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 			s.firstByte.Store(int64(max(1, l.now-k.start)))
 		}
 		l.engine.Send(k.socket[to], c.Buffer, int(c.Result))
-		if l.isBulk(&k.half[from], c.Full) {
+		if k.half[from].isBulk(c.Full) {
 			k.half[from].unread = true
 			l.engine.Carry(k.socket[from], k.socket[to])
 			return
@@ -160,12 +160,18 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 	}
 }
 
-// bulk is how many full buffers in a row make a stream bulk: 256 KiB of the default size.
-const bulk = 16
+// A stream is bulk when it has filled so many buffers: 256 KiB of the default size. One that is not full takes some off again,
+// but not all: what a socket holds comes in pieces of up to 64 KiB less a few bytes, so that even of the fastest stream every
+// fourth buffer may be short. Messages of up to three buffers never make it.
+const (
+	bulk  = 16
+	short = 2
+)
 
-func (l *loop) isBulk(h *half, full bool) bool {
-	if !full || h.paused {
-		h.full = 0
+// isBulk counts a buffer that was received, and tells whether it makes the stream bulk.
+func (h *half) isBulk(full bool) bool {
+	if !full {
+		h.full = max(h.full, short) - short
 		return false
 	}
 	if h.full++; h.full < bulk {

@@ -65,3 +65,29 @@ func (ls *Loops) live() (n int64) {
 	}
 	return n
 }
+
+// TestBulkIsToldByTheBuffersThatFill has streams by how they come in buffers: F is full, s is short.
+func TestBulkIsToldByTheBuffersThatFill(t *testing.T) {
+	for _, c := range []struct {
+		pattern string
+		after   int // buffers; 0 is never
+	}{
+		{"F", 16},
+		{"FFFs", 55}, // 64 KiB at a time, as loopback and GRO make them
+		{"FFs", 0},   // messages of up to 48 KiB
+		{"FFFFFFFs", 22},
+		{"FFFFFFFFFFFFFFFss", 22}, // messages of 240 KiB and more
+		{"s", 0},
+	} {
+		var h half
+		after := 0
+		for n := 1; n <= 1000 && after == 0; n++ {
+			if h.isBulk(c.pattern[(n-1)%len(c.pattern)] == 'F') {
+				after = n
+			}
+		}
+		if after != c.after {
+			t.Errorf("%s is bulk after %d buffers, expected %d", c.pattern, after, c.after)
+		}
+	}
+}
