@@ -29,7 +29,7 @@ type port struct {
 	loops    *relay.Loops        // nil is the portable relay
 	looped   *relay.LoopAcceptor // tcp, on loops
 	acceptor *relay.Acceptor     // tcp, portable
-	flows    *flow.Table         // udp
+	flows    *flow.Group         // udp
 	asked    *sock.Options       // of the socket
 	started  bool
 
@@ -42,20 +42,9 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *setting
 	o := said.socket
 	p := &port{wish: at, proto: at.Network, loops: s.loops, asked: o, six: o.Listening.V6Only}
 	if at.Network == "udp" {
-		pc, err := s.listenUDP(ctx, at, o)
-		if err != nil {
+		if err := s.openFlows(ctx, p); err != nil {
 			return nil, err
 		}
-		p.addr = sock.AddrPort(pc.LocalAddr())
-		engine := "portable"
-		if p.loops != nil {
-			engine = p.loops.Engine()
-		}
-		if p.flows, err = flow.NewTable(pc, flowOwner{p}, engine); err != nil {
-			_ = pc.Close()
-			return nil, fmt.Errorf("listen on %s: %w", at, err)
-		}
-		p.flows.Retune(o)
 		return p, nil
 	}
 	ln, err := s.listen(ctx, at, said)
@@ -83,6 +72,34 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *setting
 		return nil, fmt.Errorf("listen on %s: %w", at, err)
 	}
 	return p, nil
+}
+
+// openFlows binds an address of UDP: to one socket, or with reuse_port to one for each loop.
+func (s *Server) openFlows(ctx context.Context, p *port) error {
+	at, engine := p.wish, "portable"
+	pc, err := s.listenUDP(ctx, at, p.asked)
+	if err != nil {
+		return err
+	}
+	pcs := []*sock.PacketConn{pc}
+	p.addr = sock.AddrPort(pc.LocalAddr())
+	if p.loops != nil {
+		engine = p.loops.Engine()
+		for p.asked.Listening.ReusePort && at.Passed == "" && len(pcs) < p.loops.Count() {
+			if pc, err = sock.ListenUDP(ctx, p.addr, p.asked); err != nil {
+				for _, pc := range pcs {
+					_ = pc.Close()
+				}
+				return err
+			}
+			pcs = append(pcs, pc)
+		}
+	}
+	if p.flows, err = flow.NewGroup(pcs, flowOwner{p}, engine); err != nil {
+		return fmt.Errorf("listen on %s: %w", at, err)
+	}
+	p.flows.Retune(p.asked)
+	return nil
 }
 
 // listen opens what streams are accepted from.

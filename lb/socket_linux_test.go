@@ -20,7 +20,7 @@ import (
 )
 
 // socketsOf gives this process's sockets between two addresses; one without an other side if remote is the zero value.
-func socketsOf(t *testing.T, local, remote netip.AddrPort) (fds []int) {
+func socketsOf(t testing.TB, local, remote netip.AddrPort) (fds []int) {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -130,21 +130,7 @@ func TestSocketOptionsOfListeners(t *testing.T) {
 			r.serve()
 			front := netip.MustParseAddrPort(r.addr())
 			hasOption(t, "the listener", front, netip.AddrPort{}, c.level, c.option, c.want)
-			cookies := make(map[uint64]bool)
-			for _, fd := range socketsOf(t, front, netip.AddrPort{}) {
-				cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-				if err != nil {
-					t.Fatal(err)
-				}
-				cookies[cookie] = true
-			}
-			want := max(1, c.sockets)
-			if r.server.loops == nil {
-				want = 1
-			}
-			if len(cookies) != want {
-				t.Errorf("%d sockets listen, want %d", len(cookies), want)
-			}
+			r.hasListening(front, max(1, c.sockets))
 			for range 20 { // whichever of them it comes to
 				conn := r.dial()
 				if _, err := conn.Write([]byte("x")); err != nil { // defer_accept
@@ -157,6 +143,50 @@ func TestSocketOptionsOfListeners(t *testing.T) {
 			r.closed()
 		})
 	}
+}
+
+// hasListening counts the sockets of an address, of which loops may have several descriptors. Without loops there is one.
+func (r *rig) hasListening(front netip.AddrPort, want int) {
+	r.t.Helper()
+	cookies := make(map[uint64]bool)
+	for _, fd := range socketsOf(r.t, front, netip.AddrPort{}) {
+		cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		cookies[cookie] = true
+	}
+	if r.server.loops == nil {
+		want = 1
+	}
+	if len(cookies) != want {
+		r.t.Errorf("%d sockets listen, want %d", len(cookies), want)
+	}
+}
+
+// With reuse_port each loop has a socket of its own for datagrams, too. A client stays on one, also while the listener leaves.
+func TestReusePortOfDatagrams(t *testing.T) {
+	r, _ := datagrams(t, "127.0.0.2", "127.0.0.3")
+	r.listener().Socket.ReusePort = true
+	r.pool().Balance = "random"
+	r.serve()
+	front := netip.MustParseAddrPort(r.addr())
+	r.hasListening(front, 2)
+	const clients = 32
+	all, peers := make([]udpClient, clients), make([]string, clients)
+	for i := range all {
+		all[i] = r.udp()
+		peers[i] = all[i].ask()
+	}
+	if _, err := r.reload(func(c *config.Config) { c.Listeners[0].Listen[0].Addr = netip.MustParseAddrPort("127.0.0.5:0") }); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range all {
+		if got := c.ask(); got != peers[i] {
+			t.Errorf("client %d has gone from %s to %s", i, peers[i], got)
+		}
+	}
+	r.cutAll()
 }
 
 // An address that no interface has is listened on, with freebind.

@@ -72,7 +72,7 @@ stream {
 	ours := func(engine, loops string) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, network, listen, target string) (*process, error) {
 			args := []string{"run", "--engine", engine, "--loops", loops, "--admin", "off", "--access-log", "off", "--log-level", "error"}
-			if network != brief {
+			if network == "tcp" {
 				return start(ctx, nil, ebb, append(args, "--listen", network+"://"+listen, "--to", target, "--max-conns", "off")...)
 			}
 			at := netip.MustParseAddrPort(target)
@@ -80,12 +80,14 @@ stream {
 name = "l"
 listen = "udp://%s"
 pool = "p"
-mode = "reqresp"
+mode = %q
+max_conns = "off"
+socket.reuse_port = true
 [pool.p]
 [[pool.p.backend]]
 host = "%s"
 port = %d
-`, listen, at.Addr(), at.Port())
+`, listen, map[string]string{"udp": "session", brief: "reqresp"}[network], at.Addr(), at.Port())
 			return withConfig(ctx, dir, ebb, conf, append(args, "-c")...)
 		}
 	}
@@ -97,9 +99,9 @@ port = %d
 		{name: "nginx, 2 workers", udp: true, start: nginx(2)},
 		{name: "io.Copy in Go", start: copying},
 		{name: "ebb, uring, 1 loop", ours: true, udp: true, start: ours("uring", "1")},
-		{name: "ebb, uring, 2 loops", ours: true, start: ours("uring", "2")},
+		{name: "ebb, uring, 2 loops", ours: true, udp: true, start: ours("uring", "2")},
 		{name: "ebb, epoll, 1 loop", ours: true, udp: true, start: ours("epoll", "1")},
-		{name: "ebb, epoll, 2 loops", ours: true, start: ours("epoll", "2")},
+		{name: "ebb, epoll, 2 loops", ours: true, udp: true, start: ours("epoll", "2")},
 		{name: "ebb, portable", ours: true, udp: true, start: ours("portable", "auto")},
 	}
 	if newer != "" {

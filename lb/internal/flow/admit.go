@@ -19,33 +19,61 @@ func (t *Table) admit(f *Flow) (reason string) {
 	case t.owner.IsOwn(f.Client):
 		return "own_listener"
 	}
-	if c := t.crowded(f); c != nil && !t.evict(c) {
+	if !t.takeOfSource(f) {
 		return "max_flows_per_source"
 	}
-	if f.director, reason = t.owner.Open(f); reason == Full && t.evict(&t.all) {
+	all := func(t *Table) *crowd { return &t.all }
+	if f.director, reason = t.owner.Open(f); reason == Full && t.evict(all) {
 		f.director, reason = t.owner.Open(f)
+	}
+	if reason == Full {
+		t.shared.ask(t, all)
+	}
+	if reason != "" {
+		t.giveBack(f)
 	}
 	return reason
 }
 
-// crowded gives the flows of a new one's source if there may be no more of them.
-func (t *Table) crowded(f *Flow) *crowd {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.sources[f.Client.Addr()]; c != nil && f.PerSource > 0 && c.size() >= f.PerSource {
-		return c
+// takeOfSource takes a place among the flows of a source, if they have a bound: a free one, or that of another of this table.
+func (t *Table) takeOfSource(f *Flow) bool {
+	a := f.Client.Addr()
+	if f.PerSource == 0 || t.shared.take(a, f.PerSource) {
+		return true
 	}
-	return nil
+	of := func(t *Table) *crowd { return t.sources[a] }
+	if t.evict(of) {
+		t.shared.replace(a)
+		return true
+	}
+	t.shared.ask(t, of)
+	return false
 }
 
-// evict ends one flow of a crowd, so that there is room for another; false means that none may go.
-func (t *Table) evict(c *crowd) bool {
-	t.mu.Lock()
-	f := c.least()
-	t.mu.Unlock()
+// giveBack gives the place back that takeOfSource has taken.
+func (t *Table) giveBack(f *Flow) {
+	if f.PerSource > 0 {
+		t.shared.give(f.Client.Addr())
+	}
+}
+
+// evict ends one flow of one of the table's crowds, so that there is room for another; false means that none may go.
+func (t *Table) evict(of func(*Table) *crowd) bool {
+	f := t.least(of)
 	if f == nil {
 		return false
 	}
 	t.carrier.cut(f, end.Evicted)
 	return true
+}
+
+// least gives the flow of a crowd that may go first; nil means that none may, or that there is no such crowd.
+func (t *Table) least(of func(*Table) *crowd) *Flow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := of(t)
+	if c == nil {
+		return nil
+	}
+	return c.least()
 }

@@ -41,9 +41,12 @@ func (f *Flow) replyControl(class uint8) []byte {
 	return m.control
 }
 
-// Retune changes what the listening socket tells of datagrams, to what flows need that begin now. Those that live go on as they are.
-func (t *Table) Retune(o *sock.Options) {
-	if o.Listening.Class {
+// Retune changes what the listening sockets tell of datagrams, to what flows need that begin now. Those that live go on as they are.
+func (g *Group) Retune(o *sock.Options) {
+	if !o.Listening.Class {
+		return
+	}
+	for _, t := range g.shared.tables {
 		t.carrier.hearClass()
 	}
 }

@@ -75,7 +75,7 @@ func TestClassesArePassed(t *testing.T) {
 				peer.hearClass()
 				c.hearClass()
 				r := newRigOn(t, conn, Options{IdleTimeout: time.Minute, Class: mask}, peer.addr)
-				r.table.Retune(&sock.Options{Listening: sock.Listening{Class: mask != 0}})
+				r.group.Retune(&sock.Options{Listening: sock.Listening{Class: mask != 0}})
 				asked := netip.AddrPortFrom(netip.MustParseAddr(way.asked), r.addr.Port())
 				const n = 20
 				class := func(i int) uint8 { return []uint8{0xb9, 0xb9, 0xb9, 0x02, 0, 0x03, 0x2a}[i%7] }

@@ -1,9 +1,9 @@
 // Package flow carries UDP: datagrams from one client to one local address are a flow, and a flow goes to one peer
 // through its own connected socket until it is idle, or has what its mode asks for.
 //
-//	t, err := flow.NewTable(conn, owner, "uring") // one of flow.Engines
-//	t.Run() // returns after t.Stop
-//	t.Close()
+//	g, err := flow.NewGroup(conns, owner, "uring") // one of flow.Engines
+//	g.Run() // returns after g.Stop
+//	g.Close()
 //
 // The model: one goroutine reads the listening socket and sends on. A loop also takes what comes back, for all flows, in batches: from
 // an io_uring, which brings what has come to any socket with one system call and sends to many with another, or from epoll,
@@ -34,7 +34,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
-// Owner is whom a table serves. Its methods must not block.
+// Owner is whom a group serves. Its methods must not block; each table calls them.
 type Owner interface {
 	// Options are those of a flow that begins now.
 	Options() Options

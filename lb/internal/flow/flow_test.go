@@ -51,11 +51,11 @@ func works(name string) error {
 	if err != nil {
 		return err
 	}
-	t, err := NewTable(conn, nil, name)
+	g, err := NewGroup([]*sock.PacketConn{conn}, nil, name)
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return err
 	}
-	t.Close()
+	g.Close()
 	return nil
 }
 
@@ -64,7 +64,8 @@ const patience = 10 * time.Second
 // rig is a table between clients and peers, which are all in the test's hands.
 type rig struct {
 	t               *testing.T
-	table           *Table
+	group           *Group
+	table           *Table // the first
 	addr            netip.AddrPort
 	unfit           atomic.Bool // no flow may stay on its peer
 	late            atomic.Bool // every flow ends right after it is found fit
@@ -206,20 +207,26 @@ func newRigOf(t *testing.T, listen netip.AddrPort, o Options, peers ...netip.Add
 // newRigOn is a rig that does not run yet.
 func newRigOn(t *testing.T, conn *sock.PacketConn, o Options, peers ...netip.AddrPort) *rig {
 	t.Helper()
-	r := &rig{t: t, options: o, peers: peers, addr: sock.AddrPort(conn.LocalAddr())}
+	return newRigOnAll(t, []*sock.PacketConn{conn}, o, peers...)
+}
+
+func newRigOnAll(t *testing.T, conns []*sock.PacketConn, o Options, peers ...netip.AddrPort) *rig {
+	t.Helper()
+	r := &rig{t: t, options: o, peers: peers, addr: sock.AddrPort(conns[0].LocalAddr())}
 	var err error
-	if r.table, err = NewTable(conn, r, carried); err != nil {
+	if r.group, err = NewGroup(conns, r, carried); err != nil {
 		t.Fatal(err)
 	}
+	r.table = r.group.shared.tables[0]
 	t.Cleanup(func() {
-		r.table.Stop()
+		r.group.Stop()
 		r.running.Wait()
 		for _, d := range r.opened() {
 			if d.flow.Upstream().IsValid() {
 				d.flow.Kill(end.Shutdown)
 			}
 		}
-		r.table.Close()
+		r.group.Close()
 		for i, d := range r.opened() {
 			if len(d.ended) != 1 {
 				t.Errorf("flow %d was told %d ends: %v", i, len(d.ended), d.ended)
@@ -229,7 +236,7 @@ func newRigOn(t *testing.T, conn *sock.PacketConn, o Options, peers ...netip.Add
 	return r
 }
 
-func (r *rig) run() { r.running.Go(r.table.Run) }
+func (r *rig) run() { r.running.Go(r.group.Run) }
 
 func (r *rig) opened() []*director {
 	r.mu.Lock()
@@ -532,7 +539,7 @@ func TestDR4StopKillClose(t *testing.T) {
 	r := newRig(t, localhost, time.Minute, peer.addr)
 	c.send(r.addr, []byte("ask"))
 	from := peer.recv([]byte("ask"))
-	r.table.Stop()
+	r.group.Stop()
 	r.running.Wait()
 	stranger := bind(t, localhost)
 	stranger.send(r.addr, []byte("new"))
@@ -546,7 +553,7 @@ func TestDR4StopKillClose(t *testing.T) {
 	}
 
 	closed := make(chan struct{})
-	go func() { r.table.Close(); close(closed) }()
+	go func() { r.group.Close(); close(closed) }()
 	select {
 	case <-closed:
 		t.Fatal("Close did not wait for the flow")

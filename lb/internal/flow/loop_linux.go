@@ -136,11 +136,6 @@ func newLoop(t *Table, name string) (carrier, error) {
 	return l, nil
 }
 
-func (l *loop) release() {
-	l.intake.close()
-	_ = unix.Close(l.fd)
-}
-
 func (l *loop) run() {
 	l.queue.mu.Lock()
 	l.queue.running = true

@@ -100,7 +100,7 @@ func (l *loop) stop() {
 	l.queue.mu.Unlock()
 }
 
-func (l *loop) close() {
+func (l *loop) drain() {
 	l.queue.mu.Lock()
 	l.queue.close = true
 	running := l.queue.running
@@ -110,7 +110,11 @@ func (l *loop) close() {
 	if running {
 		<-l.gone
 	}
-	l.release()
+}
+
+func (l *loop) close() {
+	l.intake.close()
+	_ = unix.Close(l.fd)
 }
 
 // wakeLocked ends the sleep of the loop, unless it is gone, and its intake with it.

@@ -102,12 +102,13 @@ func (p *portable) stop() {
 	}
 }
 
-func (p *portable) close() {
+func (p *portable) drain() {
 	p.serving.Wait()
 	_ = p.table.conn.SetReadDeadline(time.Unix(1, 0))
 	p.reading.Wait()
-	_ = p.table.conn.Close()
 }
+
+func (p *portable) close() { _ = p.table.conn.Close() }
 
 var buffers = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 

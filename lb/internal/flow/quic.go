@@ -3,6 +3,7 @@ package flow
 import (
 	"net/netip"
 	"slices"
+	"sync"
 )
 
 // Bounds of what is remembered of connection ids.
@@ -18,11 +19,11 @@ type QUIC struct {
 	ServerLength int // how many bytes of an id, behind its first one, name the server; 0 is none
 }
 
-// routes is what a table knows of connection ids. It is guarded by the table's mu.
+// routes is what is known of connection ids. Its mu also guards the ids of flows.
 type routes struct {
+	mu      sync.Mutex
 	ids     map[quicID]*route
 	servers map[quicID]netip.AddrPort
-	strays  map[stray]*Flow
 }
 
 // route leads one connection id to a peer, as long as flows carry it.
@@ -38,27 +39,30 @@ type stray struct {
 	peer netip.AddrPort
 }
 
-func newRoutes() routes {
-	return routes{ids: make(map[quicID]*route), servers: make(map[quicID]netip.AddrPort), strays: make(map[stray]*Flow)}
-}
-
 // led gives the flow that a datagram belongs to, where f is what its addresses say; nil: it opens one.
 func (t *Table) led(f *Flow, b []byte, k key) *Flow {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if id, ok := askedID(b, f.QUIC.IDLength); ok && slices.Contains(f.ids, newQUICID(id)) {
-		return f // whatever others make of the id
-	}
-	peer := t.routes.peerFor(b, f.QUIC)
+	peer := t.shared.routes.leads(f, b)
 	if !peer.IsValid() || peer == f.peer {
 		return f
 	}
-	f = t.routes.strays[stray{k, peer}]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f = t.strays[stray{k, peer}]
 	if f != nil {
 		f.all.used(f)
 		f.source.used(f)
 	}
 	return f
+}
+
+// leads gives the peer that a datagram in a flow is for, where that may be another one than the flow's.
+func (r *routes) leads(f *Flow, b []byte) netip.AddrPort {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id, ok := askedID(b, f.QUIC.IDLength); ok && slices.Contains(f.ids, newQUICID(id)) {
+		return f.peer // whatever others make of the id
+	}
+	return r.peerFor(b, f.QUIC)
 }
 
 // peerFor gives the peer that a datagram's id leads to; the zero value is none. The server's part counts only in short headers:
@@ -82,9 +86,10 @@ func (t *Table) named(b []byte, q QUIC) netip.AddrPort {
 	if q.IDLength == 0 {
 		return netip.AddrPort{}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.routes.peerFor(b, q)
+	r := &t.shared.routes
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peerFor(b, q)
 }
 
 // learn notes the id that a peer's datagram tells.
@@ -93,14 +98,15 @@ func (t *Table) learn(f *Flow, b []byte) {
 	if !ok {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.routes.carry(f, newQUICID(id))
+	r := &t.shared.routes
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.carry(f, newQUICID(id))
 	if n := f.QUIC.ServerLength; n > 0 {
-		if len(t.routes.servers) >= maxServers {
-			clear(t.routes.servers) // who serves is learned again with the next connection
+		if len(r.servers) >= maxServers {
+			clear(r.servers) // who serves is learned again with the next connection
 		}
-		t.routes.servers[newQUICID(id[1:1+n])] = f.peer
+		r.servers[newQUICID(id[1:1+n])] = f.peer
 	}
 }
 
@@ -111,6 +117,8 @@ func (r *routes) adopt(f *Flow, b []byte) {
 	if !ok || !f.Named.IsValid() {
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.carry(f, newQUICID(id))
 	if n := f.QUIC.ServerLength; n > 0 && f.peer != f.Named && r.servers[newQUICID(id[1:1+n])] == f.Named {
 		delete(r.servers, newQUICID(id[1:1+n]))
@@ -141,11 +149,13 @@ func (r *routes) drop(id quicID) {
 
 // forget takes the ids of a flow out that has ended.
 func (r *routes) forget(f *Flow) {
+	if f.QUIC.IDLength == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, id := range f.ids {
 		r.drop(id)
 	}
 	f.ids = nil
-	if s := (stray{key{f.Client, f.Local}, f.peer}); r.strays[s] == f {
-		delete(r.strays, s)
-	}
 }

@@ -78,8 +78,11 @@ func TestQUICIDOutlivesItsFirstFlow(t *testing.T) {
 	}
 	r.table.mu.Lock()
 	defer r.table.mu.Unlock()
-	if n := len(r.table.routes.ids) + len(r.table.routes.strays); n != 0 {
-		t.Errorf("%d are left: %+v", n, r.table.routes)
+	known := &r.table.shared.routes
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if n := len(known.ids) + len(r.table.strays); n != 0 {
+		t.Errorf("%d are left: %+v", n, known.ids)
 	}
 }
 
@@ -145,11 +148,12 @@ func TestQUICIDsOfAFlowAreBounded(t *testing.T) {
 	for i := range maxFlowIDs + 3 {
 		shake(r, c, a, "0AA0000"+string(rune('a'+i)))
 	}
-	r.table.mu.Lock()
-	defer r.table.mu.Unlock()
+	known := &r.table.shared.routes
+	known.mu.Lock()
+	defer known.mu.Unlock()
 	ids := r.opened()[0].flow.ids
-	if len(ids) != maxFlowIDs || len(r.table.routes.ids) != maxFlowIDs || ids[0] != newQUICID([]byte("0AA0000d")) {
-		t.Errorf("%d ids, %d routes", len(ids), len(r.table.routes.ids))
+	if len(ids) != maxFlowIDs || len(known.ids) != maxFlowIDs || ids[0] != newQUICID([]byte("0AA0000d")) {
+		t.Errorf("%d ids, %d routes", len(ids), len(known.ids))
 	}
 }
 

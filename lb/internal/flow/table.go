@@ -26,8 +26,9 @@ const maxTries = 8
 
 type key struct{ client, local netip.AddrPort }
 
-// Table holds the flows of one listening socket.
+// Table holds the flows of one listening socket of a group.
 type Table struct {
+	shared  *shared
 	conn    *sock.PacketConn
 	owner   Owner
 	carrier carrier
@@ -39,7 +40,7 @@ type Table struct {
 	all      crowd
 	sources  map[netip.Addr]*crowd // of flows that have a bound
 	refusals map[key]netip.AddrPort
-	routes   routes
+	strays   map[stray]*Flow
 }
 
 // carrier moves the datagrams of a table. Where nothing else is said, its methods are for the goroutine that reads the
@@ -61,16 +62,17 @@ type carrier interface {
 	killed(f *Flow)
 	// stop makes run return; any goroutine may call it.
 	stop()
-	// close waits for the flows to end and closes the listening socket. Call it after run has returned, or instead of run.
+	// drain waits for the flows to end, and close closes the listening socket after that. Call it after run has returned, or instead of
+	// run.
+	drain()
 	close()
 }
 
-// NewTable takes ownership of conn, unless there is an error. engine is one of Engines.
-func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error) {
+// newTable takes ownership of conn, unless there is an error.
+func newTable(conn *sock.PacketConn, owner Owner, engine string, s *shared) (*Table, error) {
 	t := &Table{
-		conn: conn, owner: owner,
-		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort),
-		routes: newRoutes(),
+		shared: s, conn: conn, owner: owner,
+		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort), strays: make(map[stray]*Flow),
 	}
 	if engine == "portable" {
 		t.carrier = &portable{table: t, stopped: make(chan struct{})}
@@ -83,9 +85,6 @@ func NewTable(conn *sock.PacketConn, owner Owner, engine string) (*Table, error)
 	t.carrier = l
 	return t, nil
 }
-
-// Run opens flows until Stop. When it has returned, the owner knows all there will be.
-func (t *Table) Run() { t.carrier.run() }
 
 // send passes one datagram to its flow, opening one if need be.
 func (t *Table) send(b []byte, k key) {
@@ -183,6 +182,7 @@ func (t *Table) start(b []byte, k key) *Flow {
 		var w end.Word
 		if f.peer, w = f.director.Next(); w != end.None {
 			t.owner.Dropped(cmp.Or(short, w.String()))
+			t.giveBack(f)
 			f.director.Done(w)
 			return nil
 		}
@@ -207,9 +207,9 @@ func (t *Table) enter(b []byte, k key, f *Flow) {
 	if t.flows[k] == nil {
 		t.flows[k] = f
 	} else {
-		t.routes.strays[stray{k, f.peer}] = f
+		t.strays[stray{k, f.peer}] = f
 	}
-	t.routes.adopt(f, b)
+	t.shared.routes.adopt(f, b)
 	f.all = t.all.enter(f)
 	if f.PerSource > 0 {
 		c := t.sources[k.client.Addr()]
@@ -240,7 +240,11 @@ func (t *Table) forget(f *Flow) {
 	if k := (key{f.Client, f.Local}); t.flows[k] == f {
 		delete(t.flows, k)
 	}
-	t.routes.forget(f)
+	if s := (stray{key{f.Client, f.Local}, f.peer}); t.strays[s] == f {
+		delete(t.strays, s)
+	}
+	t.shared.routes.forget(f)
+	t.giveBack(f)
 	f.all.leave()
 	f.source.leave()
 	if c := f.source.crowd; c != nil && c.size() == 0 {
@@ -264,14 +268,4 @@ func (t *Table) noteRefusal(f *Flow) {
 		clear(t.refusals)
 	}
 	t.refusals[key{f.Client, f.Local}] = f.peer
-}
-
-// Stop opens no more flows. Those that live go on, both ways, until they are idle or cut.
-func (t *Table) Stop() { t.carrier.stop() }
-
-// Close waits for the flows, which the owner has cut or lets run out, and closes the listening socket. Call it after Run
-// has returned, or instead of Run.
-func (t *Table) Close() {
-	t.carrier.stop()
-	t.carrier.close()
 }
