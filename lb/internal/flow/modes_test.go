@@ -172,37 +172,6 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-// UD-9: what cannot be a client opens no flow.
-func TestUD9ForgedSourcesAreDropped(t *testing.T) {
-	peer := bind(t, localhost)
-	r := newRig(t, localhost, time.Minute, peer.addr)
-	if carried != "portable" {
-		t.Skip("what carries has no part in it")
-	}
-	r.own = netip.MustParseAddrPort("192.0.2.1:53")
-	for _, tc := range []struct{ client, reason string }{
-		{"127.0.0.1:0", "port_zero"},
-		{"[::1]:0", "port_zero"},
-		{"255.255.255.255:9", "bad_source"},
-		{"224.0.0.1:9", "bad_source"},
-		{"[ff02::1]:9", "bad_source"},
-		{"0.0.0.0:9", "bad_source"},
-		{"[::]:9", "bad_source"},
-		{"192.0.2.1:53", "own_listener"},
-	} {
-		before := len(r.drops())
-		r.table.send([]byte("x"), key{netip.MustParseAddrPort(tc.client), r.addr})
-		if d := r.drops()[before:]; !slices.Equal(d, []string{tc.reason}) {
-			t.Errorf("%s: dropped %v, expected %s", tc.client, d, tc.reason)
-		}
-	}
-	r.table.send([]byte("good"), key{netip.MustParseAddrPort("192.0.2.1:54"), r.addr})
-	peer.recv([]byte("good"))
-	if n := len(r.opened()); n != 1 {
-		t.Errorf("%d flows", n)
-	}
-}
-
 // full is a table in which most flows have their place, each with a client of its own.
 func full(t *testing.T, most int, o Options) (r *rig, peer endpoint, clients []endpoint) {
 	peer = bind(t, localhost)

@@ -1,0 +1,139 @@
+//go:build linux
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ebb-lb/ebb/integration/link"
+)
+
+// TestFaultsInSystemCallsOfDatagrams has the first sends of each thread fail. What was to be sent is dropped, for a reason; the
+// flow and its listener go on.
+func TestFaultsInSystemCallsOfDatagrams(t *testing.T) {
+	for _, c := range []struct{ engine, call, reason string }{
+		{"epoll", "sendmmsg", ""}, // of both directions
+		{"portable", "sendto", "send"},
+		{"portable", "sendmsg", "reply"},
+	} {
+		for _, errno := range []string{"ENOBUFS", "EAGAIN", "EPERM", "ENOMEM"} {
+			if c.call == "sendmsg" && errno == "EAGAIN" { // there a reply has a goroutine of its own, which waits for room
+				continue
+			}
+			t.Run(c.engine+"/"+c.call+"/"+errno, func(t *testing.T) {
+				t.Parallel()
+				b := echoUDP(t, at(2, 0))
+				e := start(t, setup{
+					place: failing(t, c.call+":error="+errno+":when=1..3"), plain: true, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(),
+					top: fmt.Sprintf("[relay]\nengine = %q", c.engine),
+				})
+				cl := listenUDP(t, at(1, 0))
+				sent, answered := 0, 0
+				for n := range 100 { // one that is dropped says nothing, so that takes a while
+					cl.send(t, []byte{byte(n)}, e.addr)
+					sent++
+					if _, _, err := cl.tryRecv(200 * time.Millisecond); err == nil {
+						if answered++; answered == 10 {
+							break
+						}
+					}
+				}
+				dropped := func(reason string) int {
+					if reason == "" {
+						return int(e.metrics(t).sum("ebb_udp_dropped_total"))
+					}
+					return int(e.metrics(t).sum("ebb_udp_dropped_total", label("reason", reason)))
+				}
+				eventually(t, "the books to be closed", func() bool {
+					for _, _, err := cl.tryRecv(time.Millisecond); err == nil; _, _, err = cl.tryRecv(time.Millisecond) {
+						answered++
+					}
+					return answered+dropped("") == sent
+				})
+				if n := dropped(c.reason); n < 3 || n != dropped("") || dropped("send")+dropped("reply") != n {
+					t.Errorf("sent %d, answered %d, dropped %v", sent, answered, e.metrics(t).pick("ebb_udp_dropped_total"))
+				}
+				if n := e.metrics(t).sum("ebb_sessions_active"); n != 1 {
+					t.Errorf("%v flows", n)
+				}
+			})
+		}
+	}
+}
+
+// TestUDPBehindAFirewall has packets filtered on their way out, which the kernel tells as EPERM.
+func TestUDPBehindAFirewall(t *testing.T) {
+	nft := program(t, "nft")
+	for _, engine := range []string{"uring", "epoll", "portable"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			space, err := link.NewSpace()
+			if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
+				t.Skip("needs CAP_SYS_ADMIN: ", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { space.Close() })
+			rule := func(text string) {
+				t.Helper()
+				within(t, space, func() {
+					cmd := exec.Command(nft, "-f", "-")
+					cmd.Stdin = strings.NewReader("table inet t\ndelete table inet t\n" + text)
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Fatalf("nft: %v: %s", err, out)
+					}
+				})
+			}
+			forbid := func(what string, addr netip.AddrPort) {
+				t.Helper()
+				rule(fmt.Sprintf("table inet t {\nchain c {\ntype filter hook output priority 0\nudp %s %d drop\n}\n}\n", what, addr.Port()))
+			}
+			var b *udpBackend
+			var cl udpClient
+			within(t, space, func() {
+				b = echoUDP(t, at(2, 0))
+				cl = listenUDP(t, at(1, 0))
+			})
+			e := start(t, setup{
+				place: place{space: space}, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), top: fmt.Sprintf("[relay]\nengine = %q", engine),
+			})
+			echoes := func(word string) {
+				t.Helper()
+				cl.send(t, []byte(word), e.addr)
+				if got, _ := cl.recv(t); string(got) != word {
+					t.Errorf("got %q, expected %q", got, word)
+				}
+			}
+			dropped := func(reason string) float64 {
+				return e.metrics(t).sum("ebb_udp_dropped_total", label("reason", reason))
+			}
+			echoes("before")
+			forbid("dport", b.addr)
+			for range 3 {
+				cl.send(t, []byte("lost"), e.addr)
+			}
+			eventually(t, "three drops", func() bool { return dropped("send") == 3 })
+			rule("")
+			echoes("between")
+			forbid("sport", e.addr)
+			cl.send(t, []byte("lost"), e.addr)
+			eventually(t, "a dropped reply", func() bool { return dropped("reply") == 1 })
+			rule("")
+			echoes("after")
+			if n := e.metrics(t).sum("ebb_sessions_active"); n != 1 {
+				t.Errorf("%v flows", n)
+			}
+			if p, ok := e.poolStatus(t).peer(b.addr.String()); !ok || p.State != "up" {
+				t.Errorf("the peer is blamed: %+v", p)
+			}
+		})
+	}
+}
