@@ -9,7 +9,7 @@
 //	go run ./integration/bench -haproxy PATH      # with a newer haproxy in two more columns
 //	go run ./integration/bench -through nginx,ebb # only these proxies
 //
-// It needs haproxy, nginx with the stream module, redis-server and redis-benchmark (Debian packages). Everything runs on
-// loopback with free ports, in a temporary folder, and ends by itself. Absolute figures depend on the machine; trust ratios
-// and CPU per unit.
+// It needs haproxy, nginx with the stream module, redis-server and redis-benchmark, and PostgreSQL with pgbench (Debian
+// packages). Everything runs on loopback with free ports, in temporary folders, and ends by itself. Absolute figures depend on
+// the machine; trust ratios and CPU per unit.
 package main

@@ -51,6 +51,7 @@ var loads = []load{
 	{"redis GET, 8 clients", "req/s", "tcp", 100_000, perMessages, redisTarget, redisGet(8)},
 	{"redis GET, 50 clients", "req/s", "tcp", 100_000, perMessages, redisTarget, redisGet(50)},
 	{"redis GET, 500 clients", "req/s", "tcp", 100_000, perMessages, redisTarget, redisGet(500)},
+	{"pgbench -S, 8 clients", "transactions/s", "tcp", 100_000, perMessages, postgresTarget, pgbenchSelect(8)},
 	{"bulk, 1 stream", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(1)},
 	{"bulk, 4 streams", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(4)},
 	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
@@ -59,11 +60,12 @@ var loads = []load{
 	{"UDP one way, 1200 bytes, 4 flows that send 16 as one (UDP_SEGMENT)", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(true)},
 }
 
-func echoTarget(t *targets) string    { return t.echo }
-func redisTarget(t *targets) string   { return t.redis }
-func sourceTarget(t *targets) string  { return t.source }
-func udpEchoTarget(t *targets) string { return t.udpEcho }
-func udpSinkTarget(t *targets) string { return t.udpSink }
+func echoTarget(t *targets) string     { return t.echo }
+func redisTarget(t *targets) string    { return t.redis }
+func postgresTarget(t *targets) string { return t.postgres }
+func sourceTarget(t *targets) string   { return t.source }
+func udpEchoTarget(t *targets) string  { return t.udpEcho }
+func udpSinkTarget(t *targets) string  { return t.udpSink }
 
 // connectClose makes connections one after the other in 16 workers: connect, send a byte, read it back, close. Source
 // ports do not run out: on loopback Linux uses those in TIME_WAIT again (tcp_tw_reuse, 2 by default since 4.19).

@@ -51,7 +51,8 @@ func newReport(rounds int, length time.Duration, proxies []proxy, newer map[stri
 		Seconds: length.Seconds(), proxies: proxies, Idle: make(map[string]idle), Flows: make(map[string]idle),
 		Version: map[string]string{
 			"haproxy": output(sbin("haproxy"), "-v"), "nginx": output(sbin("nginx"), "-v"), "redis": output("redis-server", "--version"),
-			"go": runtime.Version(),
+			"pgbench": output("pgbench", "--version"),
+			"go":      runtime.Version(),
 		},
 	}
 	for name, file := range newer {
@@ -112,7 +113,7 @@ func (r *report) best(w row) (topRate, leastCPU float64) {
 
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores, %s; %d rounds of %.3gs; medians, spread is (most-least)/median\n", r.Kernel, r.Cores, r.Date, r.Rounds, r.Seconds)
-	for _, name := range []string{"haproxy", newHAProxy, "nginx", "redis", "go"} {
+	for _, name := range []string{"haproxy", newHAProxy, "nginx", "redis", "pgbench", "go"} {
 		if r.Version[name] == "" {
 			continue
 		}

@@ -13,11 +13,12 @@ import (
 
 // targets are the servers behind the proxies. The two in Go run in this process: their CPU is not the proxies'.
 type targets struct {
-	echo, source, redis string
-	udpEcho, udpSink    string
-	arrived             atomic.Int64  // datagrams at either
-	more                chan struct{} // holds one when some have arrived
-	closers             []func()
+	echo, source     string
+	redis, postgres  string
+	udpEcho, udpSink string
+	arrived          atomic.Int64  // datagrams at either
+	more             chan struct{} // holds one when some have arrived
+	closers          []func()
 }
 
 func (t *targets) close() {
@@ -49,19 +50,35 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	if t.udpSink, err = t.listenUDP(false); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(loads, func(l load) bool {
-		return strings.HasPrefix(l.name, only) && l.target(&targets{redis: "redis"}) == "redis"
-	}) {
-		return t, nil
+	if wanted(only, &targets{redis: "wanted"}) {
+		if err := t.startRedis(ctx, dir); err != nil {
+			return nil, err
+		}
 	}
+	if wanted(only, &targets{postgres: "wanted"}) {
+		addr, closes, err := startPostgres(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.postgres, t.closers = addr, append(t.closers, closes)
+	}
+	return t, nil
+}
+
+// wanted tells whether a load whose name begins with only goes to the target whose address is set.
+func wanted(only string, set *targets) bool {
+	return slices.ContainsFunc(loads, func(l load) bool { return strings.HasPrefix(l.name, only) && l.target(set) != "" })
+}
+
+func (t *targets) startRedis(ctx context.Context, dir string) error {
 	port := freePort()
 	p, err := start(ctx, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.closers = append(t.closers, p.stop)
 	t.redis = "127.0.0.1:" + port
-	return t, awaitTCP(t.redis)
+	return awaitTCP(t.redis)
 }
 
 // echo sends back what comes.
@@ -81,7 +98,9 @@ func echo(c net.Conn) {
 }
 
 func (t *targets) listen(addr string, serve func(net.Conn)) (string, error) {
-	ln, err := net.Listen("tcp4", addr)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // which Go turns on by itself: hardly a server speaks it, and each connection costs more
+	ln, err := plain.Listen(context.Background(), "tcp4", addr)
 	if err != nil {
 		return "", err
 	}
