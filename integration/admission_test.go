@@ -11,12 +11,15 @@ import (
 	"testing"
 )
 
-// Many more clients than max_conns allows cost no more than those that are let in.
+// Many more clients than max_conns allows cost no more than those that are let in: 50,000 are refused within 128 MiB, by
+// admission, and nothing is killed for want of memory.
 func TestLI7(t *testing.T) {
 	t.Parallel()
-	const limit, clients, workers = 100, 4000, 8
+	const limit, clients, workers = 100, 50_000, 8
+	const bound = 128 << 20
+	room := bounded(t, bound)
 	b := echo(t, at(2, freePort(t)))
-	e := start(t, setup{plain: true, hosts: []string{host(2)}, port: b.addr.Port(), listener: "max_conns = 100"})
+	e := start(t, setup{plain: true, place: place{under: room.under}, hosts: []string{host(2)}, port: b.addr.Port(), listener: "max_conns = 100"})
 	var live []client
 	for range limit {
 		c := dial(t, e.addr)
@@ -49,6 +52,11 @@ func TestLI7(t *testing.T) {
 	}
 	if after := e.usage(t); after.rss > before.rss+32<<20 || after.fds > before.fds+workers+4 {
 		t.Errorf("from %+v to %+v", before, after)
+	}
+	most, killed := room.taken(t, e)
+	t.Logf("%d MiB were taken at most", most>>20)
+	if killed != 0 || most > bound {
+		t.Errorf("%d MiB were taken, and %d processes killed for want of memory", most>>20, killed)
 	}
 	for _, c := range live {
 		c.echoes(t, []byte("still"))

@@ -17,18 +17,25 @@ type usage struct {
 	fds        int
 	goroutines int
 	rss        int64 // bytes
+	peak       int64 // the most of that so far
 }
 
 func (e *ebb) usage(t *testing.T) usage {
 	t.Helper()
 	u := usage{fds: e.fds(t), goroutines: int(e.metrics(t).sum("go_goroutines"))}
 	for line := range strings.Lines(e.proc(t, "status")) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "VmRSS:" && f[0] != "VmHWM:" {
+			continue
+		}
+		kib, err := strconv.ParseInt(f[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f[0] == "VmRSS:" {
 			u.rss = kib << 10
+		} else {
+			u.peak = kib << 10
 		}
 	}
 	return u
