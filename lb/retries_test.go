@@ -9,8 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ebb-lb/ebb/lb/admin"
+	"github.com/ebb-lb/ebb/lb/config"
 )
 
 // tries are the peers and results of the attempts of the only session that was logged.
@@ -79,6 +81,7 @@ func TestRH11SessionsOnAPeerThatTurnsUnhealthy(t *testing.T) {
 			peers, port := backends(t, "127.0.0.2")
 			r.pool().Backends = append(r.pool().Backends, named("127.0.0.2", port))
 			r.pool().Check, r.pool().On.Dead = fastCheck(), word
+			r.pool().CloseRate, r.pool().DrainTimeout, r.pool().QuietTime = 1, time.Hour, time.Hour // none of which is waited for
 			r.serve()
 			eventually(t, "it is up", func() bool { return r.status().Peers[0].State == "up" })
 			var live []*net.TCPConn
@@ -89,6 +92,7 @@ func TestRH11SessionsOnAPeerThatTurnsUnhealthy(t *testing.T) {
 			}
 			peers[0].ln.Close() // its connections live on: only the check knows
 			eventually(t, "it is down", func() bool { return r.status().Peers[0].State == "down" })
+			begin := time.Now()
 			for _, c := range live {
 				if word == "keep" {
 					if !lives(c) {
@@ -99,6 +103,7 @@ func TestRH11SessionsOnAPeerThatTurnsUnhealthy(t *testing.T) {
 					t.Fatalf("a session sees %v, expected its end", err)
 				}
 			}
+			t.Logf("%s: %d sessions within %v", word, sessions, time.Since(begin))
 			want := map[string]string{"keep": "client_fin", "close": "peer_dead"}[word]
 			for _, end := range r.awaitEnds(sessions) {
 				if end != want {
@@ -108,4 +113,78 @@ func TestRH11SessionsOnAPeerThatTurnsUnhealthy(t *testing.T) {
 			r.closed()
 		})
 	}
+}
+
+// Whoever finds every peer full is turned away by the pick itself: no timer of this pool ends within the test. A place that is given
+// back is there before the session's line is.
+func TestRH7WhoIsTooManyWaitsForNoTimer(t *testing.T) {
+	r, _ := one(t, func(p *config.Pool) {
+		p.MaxConns = 3
+		p.ConnectTimeout, p.ConnectDeadline, p.QueueTimeout, p.HoldTimeout = time.Hour, 2*time.Hour, time.Hour, time.Hour
+	})
+	var live []*net.TCPConn
+	for range 3 {
+		c := r.dial()
+		greeting(t, c)
+		live = append(live, c)
+	}
+	begin := time.Now()
+	for range 3 {
+		if err := turnedAway(r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("no reset: %v", err)
+		}
+	}
+	t.Logf("three were turned away in %v", time.Since(begin))
+	for i, end := range r.awaitEnds(3) {
+		if _, tried := r.logs.find("session")[i]["attempts"]; tried || end != "no_peer" {
+			t.Errorf("end %s, attempts %v", end, tried)
+		}
+	}
+	live[0].Close()
+	r.awaitEnds(4)
+	live[0] = r.dial()
+	greeting(t, live[0])
+	for _, c := range live {
+		c.Close()
+	}
+	r.awaitEnds(7)
+	r.closed()
+}
+
+// A session that got its peer after another one had failed has a place there like any other, and the peer that failed counts it, too.
+func TestRH7RetriedConnectsCount(t *testing.T) {
+	r, peers := two(t, func(r *rig) { r.pool().Balance, r.pool().MaxConns = "first", 1 })
+	peers[0].stop()
+	c := r.dial()
+	if who := greeting(t, c); who != peers[1].addr {
+		t.Fatalf("served by %v", who)
+	}
+	st := r.status().Peers
+	if st[0].Active != 0 || st[0].Total != 1 || st[1].Active != 1 || st[1].Total != 1 {
+		t.Errorf("%+v and %+v", st[0], st[1])
+	}
+	if err := turnedAway(r.addr()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("no reset: %v", err)
+	}
+	if ends := r.awaitEnds(1); ends[0] != "connect_failed" {
+		t.Errorf("ends %v", ends)
+	}
+	if got := r.logs.find("session")[0]["attempts"].(string); !strings.HasPrefix(got, fmt.Sprint(peers[0].addr, " refused ")) || strings.Contains(got, ",") {
+		t.Errorf("attempts %q: there was no place on the other peer", got)
+	}
+	if n := peers[1].seen.Load(); n != 1 {
+		t.Errorf("the peer that is full saw %d connections", n)
+	}
+	c.Close()
+	r.awaitEnds(2)
+	c = r.dial()
+	if who := greeting(t, c); who != peers[1].addr {
+		t.Errorf("served by %v", who)
+	}
+	c.Close()
+	r.awaitEnds(3)
+	if st := r.status().Peers; st[0].Total != 3 || st[1].Total != 2 || st[0].Active+st[1].Active != 0 {
+		t.Errorf("%+v and %+v", st[0], st[1])
+	}
+	r.closed()
 }
