@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -270,5 +271,41 @@ func TestOutOfPortsIsNoPeersFault(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
+	r.cutAll()
+}
+
+// Flows are shared out as sessions are: 5/5 and 3/6 by leastconn, who stands by has nothing, and all when the others are out (nginx:
+// stream_udp_upstream).
+func TestRH6FlowsAreSharedOut(t *testing.T) {
+	r, peers := datagrams(t, "127.0.0.2", "127.0.0.3", "127.0.0.4")
+	r.pool().Balance, r.pool().MaxConns = "leastconn", 100 // with a limit, loops count in common
+	r.pool().Backends[2].Tier = 1
+	r.serve()
+	r.awaitListed("127.0.0.2", "127.0.0.3", "127.0.0.4")
+	share := func(flows int, want ...int) {
+		t.Helper()
+		seen := make(map[string]int)
+		for range flows {
+			seen[r.udp().ask()[len("127.0.0."):][:1]]++
+		}
+		if got := []int{seen["2"], seen["3"], seen["4"]}; !slices.Equal(got, want) {
+			t.Errorf("%d flows: %v, expected %v", flows, got, want)
+		}
+		for _, l := range r.server.running().everyListener() {
+			l.live.killAll(end.Shutdown)
+		}
+		eventually(t, "no flow", func() bool {
+			return r.status().Peers[0].Active+r.status().Peers[1].Active+r.status().Peers[2].Active == 0
+		})
+	}
+	share(10, 5, 5, 0)
+	r.reloads(func(c *config.Config) { c.Pools[0].Backends[1].Weight = 2 }, "pool db: changed backend")
+	share(9, 3, 6, 0)
+	for at := range peers {
+		if !strings.HasPrefix(at, "127.0.0.4:") {
+			r.order(netip.MustParseAddrPort(at), admin.Order{Word: "maint"})
+		}
+	}
+	share(10, 0, 0, 10)
 	r.cutAll()
 }
