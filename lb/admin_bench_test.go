@@ -35,7 +35,8 @@ func BenchmarkLook(b *testing.B) {
 		l.live.enter(i%2, s)
 		defer l.live.leave(i%2, s)
 		at := netip.MustParseAddrPort(p.conf().Backends[i%1000].Host + ":1")
-		l.live.settle(i%2, s, at, func() bool { return true })
+		s.peer = p.table.Peer(at)
+		l.live.settle(i%2, s, func() bool { return true })
 		p.count(at).ended[end.ClientFIN].Add(1)
 	}
 	for _, path := range []string{"/v1/status", "/metrics", "/readyz", "/v1/conns?limit=500"} {

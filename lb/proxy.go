@@ -42,7 +42,10 @@ func (s *tcpSession) unhear() {
 func (s *tcpSession) Header(h preface.Header) end.Word {
 	l := s.listener
 	if h.Client.IsValid() {
-		l.live.rename(s.slot, func() { s.via, s.client, s.local = s.client, h.Client, h.Local })
+		l.live.rename(s.slot, func() {
+			told := s.client
+			s.via, s.client, s.local = &told, h.Client, h.Local
+		})
 	}
 	no := s.admit()
 	s.unhear() // after it: a session is active all the time

@@ -21,15 +21,15 @@ type registry struct{ shards []shard }
 
 type shard struct {
 	mu      sync.Mutex
-	live    map[live]netip.AddrPort // the zero value while a session has no peer yet
-	in, out int64                   // bytes of sessions that have ended
+	live    map[live]bool // whether a session is settled on its peer
+	in, out int64         // bytes of sessions that have ended
 	_       [64]byte
 }
 
 func newRegistry(slots int) *registry {
 	r := &registry{shards: make([]shard, slots)}
 	for i := range r.shards {
-		r.shards[i].live = make(map[live]netip.AddrPort)
+		r.shards[i].live = make(map[live]bool)
 	}
 	return r
 }
@@ -38,20 +38,20 @@ func newRegistry(slots int) *registry {
 func (r *registry) enter(slot int, s live) {
 	sh := &r.shards[slot]
 	sh.mu.Lock()
-	sh.live[s] = netip.AddrPort{}
+	sh.live[s] = false
 	sh.mu.Unlock()
 }
 
-// settle notes which peer a session is on, unless wanted says no. Who ends a peer makes wanted false first and then asks who is
+// settle notes that a session stays on its peer, unless wanted says no. Who ends a peer makes wanted false first and then asks who is
 // on it: so either that finds the session, or the session is turned away here.
-func (r *registry) settle(slot int, s live, peer netip.AddrPort, wanted func() bool) bool {
+func (r *registry) settle(slot int, s live, wanted func() bool) bool {
 	sh := &r.shards[slot]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if !wanted() {
 		return false
 	}
-	sh.live[s] = peer
+	sh.live[s] = true
 	return true
 }
 
@@ -103,11 +103,11 @@ func (r *registry) each(visit func(settled)) {
 	for i := range r.shards {
 		sh := &r.shards[i]
 		sh.mu.Lock()
-		for s, peer := range sh.live {
+		for s, isSettled := range sh.live {
 			t := s.walk()
-			at := settled{live: s, client: t.client, local: t.local, peer: peer}
-			if peer.IsValid() {
-				at.epoch = t.epoch
+			at := settled{live: s, client: t.client, local: t.local}
+			if isSettled {
+				at.peer, at.epoch = t.peer.Addr(), t.epoch
 			}
 			visit(at)
 		}
@@ -118,7 +118,7 @@ func (r *registry) each(visit func(settled)) {
 // on gives the sessions that are settled on a peer.
 func (r *registry) on(peer netip.AddrPort) (list []live) {
 	for i := range r.shards {
-		list = r.shards[i].find(list, func(a netip.AddrPort) bool { return a == peer })
+		list = r.shards[i].find(list, func(s live, isSettled bool) bool { return isSettled && s.walk().peer.Addr() == peer })
 	}
 	return list
 }
@@ -127,7 +127,7 @@ func (r *registry) on(peer netip.AddrPort) (list []live) {
 // that ends wants them.
 func (r *registry) killAll(w end.Word) (n int) {
 	for i := range r.shards {
-		for _, s := range r.shards[i].find(nil, func(netip.AddrPort) bool { return true }) {
+		for _, s := range r.shards[i].find(nil, func(live, bool) bool { return true }) {
 			s.Kill(w)
 			n++
 		}
@@ -135,12 +135,12 @@ func (r *registry) killAll(w end.Word) (n int) {
 	return n
 }
 
-// find adds to a list the sessions whose peer matches.
-func (sh *shard) find(list []live, match func(peer netip.AddrPort) bool) []live {
+// find adds to a list the sessions that match.
+func (sh *shard) find(list []live, match func(s live, isSettled bool) bool) []live {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for s, peer := range sh.live {
-		if match(peer) {
+	for s, isSettled := range sh.live {
+		if match(s, isSettled) {
 			list = append(list, s)
 		}
 	}

@@ -23,8 +23,8 @@ type trip struct {
 	listener      *listener
 	slot          int
 	client, local netip.AddrPort
-	via           netip.AddrPort // who told that the client is another
-	sni           string         // the name that its ClientHello asks for, if that was looked at
+	via           *netip.AddrPort // who told that the client is another; nil is nobody
+	sni           string          // the name that its ClientHello asks for, if that was looked at
 	born          time.Time
 	place         gate.Place // of the listener
 
@@ -34,7 +34,7 @@ type trip struct {
 	epoch    uint64
 	tried    []netip.AddrPort
 	failures int
-	attempts []attempt
+	attempts []attempt     // that failed
 	started  time.Time     // of the attempt under way
 	connect  time.Duration // of the one that succeeded
 	lastFail end.Word
@@ -192,15 +192,14 @@ func (t *trip) Failed(err error) {
 	}
 }
 
-// note adds the attempt that has just ended.
+// note adds the attempt that has just failed.
 func (t *trip) note(result string) {
 	t.attempts = append(t.attempts, attempt{t.peer.Addr(), result, time.Since(t.started)})
 }
 
 // reached notes that there is a connection, or with UDP a socket.
 func (t *trip) reached() {
-	t.note("ok")
-	t.connect = t.attempts[len(t.attempts)-1].took
+	t.connect = max(1, time.Since(t.started))
 }
 
 // release counts what ended on the peer and gives the lease back, in this order: the counts go with the peer, and it may
@@ -243,15 +242,18 @@ func (t *trip) finish(w end.Word, in, out int64, firstByte time.Duration, upstre
 
 func (t *trip) logEnd(w end.Word, in, out int64, firstByte time.Duration, upstream netip.AddrPort) {
 	l := t.listener
-	tries := make([]string, len(t.attempts))
-	for i, a := range t.attempts {
-		tries[i] = a.String()
+	tries := make([]string, 0, len(t.attempts)+1)
+	for _, a := range t.attempts {
+		tries = append(tries, a.String())
+	}
+	if t.connect > 0 {
+		tries = append(tries, attempt{t.peer.Addr(), "ok", t.connect}.String())
 	}
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.Uint64("id", t.id), slog.String("listener", l.name), slog.String("pool", l.pool.name),
 		slog.String("proto", l.port.proto), slog.String("client", t.who()), slog.String("local", t.where()))
-	if t.via.IsValid() {
+	if t.via != nil {
 		attrs = append(attrs, slog.String("via", t.via.String()))
 	}
 	if upstream.IsValid() {
@@ -303,7 +305,7 @@ func (s *tcpSession) Connected() bool {
 	var unwanted end.Word
 	var wish *relay.Quiet
 	settle := func() bool {
-		return s.listener.live.settle(s.slot, s, s.peer.Addr(), func() bool {
+		return s.listener.live.settle(s.slot, s, func() bool {
 			unwanted, wish = p.unwanted(s.peer)
 			return unwanted == end.None
 		})

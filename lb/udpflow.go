@@ -25,8 +25,8 @@ func (l *listener) welcomeFlow(f *flow.Flow) (*udpFlow, string) {
 	}
 	s := &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
 	s.place = place
-	if f.Avoid.IsValid() {
-		s.tried = append(s.tried, f.Avoid)
+	if f.Avoid().IsValid() {
+		s.tried = append(s.tried, f.Avoid())
 	}
 	return s, ""
 }
@@ -57,11 +57,11 @@ func (l *listener) flowOptions() flow.Options {
 // Next takes the peer that a QUIC connection id names, if it may be had, and avoids the one that has just refused this client, if
 // there is another.
 func (s *udpFlow) Next() (netip.AddrPort, end.Word) {
-	if s.Named.IsValid() && s.Named != s.Avoid && s.failures == 0 && s.takeOnly(s.Named) {
-		return s.Named, end.None
+	if s.Named().IsValid() && s.Named() != s.Avoid() && s.failures == 0 && s.takeOnly(s.Named()) {
+		return s.Named(), end.None
 	}
 	addr, w := s.trip.Next()
-	if w == end.NoPeer && s.Avoid.IsValid() && s.failures == 0 {
+	if w == end.NoPeer && s.Avoid().IsValid() && s.failures == 0 {
 		s.tried = nil
 		return s.trip.Next()
 	}
@@ -87,9 +87,10 @@ func (s *udpFlow) moved() (in, out int64) { return s.In.Load(), s.Out.Load() }
 func (s *udpFlow) Connected() {
 	l := s.listener
 	s.reached()
+	s.tried = nil // a flow is small
 	s.begin()
 	l.live.enter(s.slot, s)
-	l.live.settle(s.slot, s, s.peer.Addr(), func() bool { return true })
+	l.live.settle(s.slot, s, func() bool { return true })
 	if w, _ := l.pool.unwanted(s.peer); w != end.None { // the kill may have come just before
 		s.Kill(w)
 	}

@@ -1,39 +1,75 @@
 package flow
 
-import "container/list"
-
 // crowd is flows in the order in which they were last used, those that have never been answered apart from the others:
 // what a flood of forged sources makes is of the former kind, and goes first.
-type crowd struct{ fresh, known list.List }
+type crowd struct{ fresh, known line }
 
-// place is where a flow stands in a crowd. The zero value is nowhere.
-type place struct {
-	crowd *crowd
-	list  *list.List
-	at    *list.Element
+// line is places in order.
+type line struct {
+	first, last *place
+	n           int
 }
 
-func (c *crowd) size() int { return c.fresh.Len() + c.known.Len() }
+// place is where a flow stands in a crowd. The zero value, and nil, are nowhere.
+type place struct {
+	flow          *Flow
+	crowd         *crowd
+	before, after *place
+	known         bool // it stands in that line
+}
 
-func (c *crowd) enter(f *Flow) place { return place{c, &c.fresh, c.fresh.PushBack(f)} }
+func (l *line) push(p *place) {
+	p.before, p.after = l.last, nil
+	if l.last != nil {
+		l.last.after = p
+	} else {
+		l.first = p
+	}
+	l.last = p
+	l.n++
+}
+
+func (l *line) remove(p *place) {
+	if p.before != nil {
+		p.before.after = p.after
+	} else {
+		l.first = p.after
+	}
+	if p.after != nil {
+		p.after.before = p.before
+	} else {
+		l.last = p.before
+	}
+	l.n--
+}
+
+func (c *crowd) size() int { return c.fresh.n + c.known.n }
+
+func (c *crowd) enter(p *place, f *Flow) {
+	*p = place{flow: f, crowd: c}
+	c.fresh.push(p)
+}
+
+func (p *place) line() *line {
+	if p.known {
+		return &p.crowd.known
+	}
+	return &p.crowd.fresh
+}
 
 // used moves a flow behind all others.
-func (p *place) used(f *Flow) {
-	if p.crowd == nil {
+func (p *place) used() {
+	if p == nil || p.crowd == nil || p.after == nil && (p.known || !p.flow.replied.Load()) {
 		return
 	}
-	if p.list == &p.crowd.fresh && f.replied.Load() {
-		p.list.Remove(p.at)
-		p.list = &p.crowd.known
-		p.at = p.list.PushBack(f)
-		return
-	}
-	p.list.MoveToBack(p.at)
+	p.line().remove(p)
+	p.known = p.known || p.flow.replied.Load()
+	p.line().push(p)
 }
 
 func (p *place) leave() {
-	if p.crowd != nil {
-		p.list.Remove(p.at)
+	if p != nil && p.crowd != nil {
+		p.line().remove(p)
 	}
 }
 
@@ -43,27 +79,18 @@ const maxLooks = 8
 // least gives the flow that may go first; nil means that none may. Replies do not move a flow, so those that a peer keeps
 // busy are only found here.
 func (c *crowd) least() *Flow {
-	for e := c.fresh.Front(); e != nil; e = c.fresh.Front() {
-		f := e.Value.(*Flow)
-		if !f.replied.Load() {
-			return f
+	for p := c.fresh.first; p != nil; p = c.fresh.first {
+		if !p.flow.replied.Load() {
+			return p.flow
 		}
-		f.placeIn(c).used(f)
+		p.used()
 	}
-	for range min(maxLooks, c.known.Len()) {
-		f := c.known.Front().Value.(*Flow)
-		if f.Idle() >= f.IdleTimeout/2 {
-			return f
+	for range min(maxLooks, c.known.n) {
+		p := c.known.first
+		if p.flow.Idle() >= p.flow.IdleTimeout/2 {
+			return p.flow
 		}
-		f.placeIn(c).used(f)
+		p.used()
 	}
 	return nil
-}
-
-// placeIn is where the flow stands in one of its crowds.
-func (f *Flow) placeIn(c *crowd) *place {
-	if f.all.crowd == c {
-		return &f.all
-	}
-	return &f.source
 }

@@ -113,12 +113,10 @@ func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) 
 // Flow is one client's datagrams to one local address.
 type Flow struct {
 	Client, Local netip.AddrPort
-	Avoid         netip.AddrPort // a peer that has just refused this client; the zero value is none
-	Named         netip.AddrPort // the peer that a QUIC connection id names; the zero value is none
 	In            atomic.Int64   // payload bytes sent to the peer
 	Out           atomic.Int64   // payload bytes sent to the client
 
-	Options
+	*Options // shared by those that were told the same
 
 	table    *Table
 	director Director
@@ -127,20 +125,41 @@ type Flow struct {
 	control  []byte         // that replies take along
 	marks    []marked       // instead, by their class
 	class    uint8          // what is sent on the socket has
-	born     time.Time
-	last     atomic.Int64  // ns since born: when something moved
+	hint     *hint         // nil is none
+	last     atomic.Int64  // ns since epoch: when something moved
 	cause    atomic.Uint32 // the end.Word that cut the flow
 	replied  atomic.Bool
 	requests atomic.Int64  // datagrams from the client, and complete
 	replies  int64         // datagrams to the client
-	gone     chan struct{} // closed when the flow has ended
 
-	server *net.UDPConn // of the portable carrier
-	sender *sock.Sender // of server
+	gone   chan struct{} // of the portable carrier: closed when the flow has ended
+	server *net.UDPConn  // the same
+	sender *sock.Sender  // of server
 	looped looped       // what the loop notes of it
 
-	all, source place    // guarded by table.mu, like ids
-	ids         []quicID // that it carries
+	chained *Flow    // in the table's flows
+	all     place    // guarded by table.mu
+	source  *place   // the same; nil is none
+	ids     []quicID // that it carries; guarded by mu of routes
+}
+
+// hint is what is known of the peers of a flow that begins.
+type hint struct{ avoid, named netip.AddrPort }
+
+// Avoid is a peer that has just refused this client; the zero value is none.
+func (f *Flow) Avoid() netip.AddrPort {
+	if f.hint == nil {
+		return netip.AddrPort{}
+	}
+	return f.hint.avoid
+}
+
+// Named is the peer that a QUIC connection id names; the zero value is none.
+func (f *Flow) Named() netip.AddrPort {
+	if f.hint == nil {
+		return netip.AddrPort{}
+	}
+	return f.hint.named
 }
 
 // complete is set in Flow.requests when every request has had its responses: who asks after that needs another flow.
@@ -200,10 +219,13 @@ func (f *Flow) refusal() end.Word {
 // Upstream is our own address on the socket towards the peer; the zero value if there never was one.
 func (f *Flow) Upstream() netip.AddrPort { return f.upstream }
 
-func (f *Flow) touch() { f.last.Store(int64(time.Since(f.born))) }
+// epoch is what the times of flows count from.
+var epoch = time.Now()
+
+func (f *Flow) touch() { f.last.Store(int64(time.Since(epoch))) }
 
 // Idle is for how long nothing has moved.
-func (f *Flow) Idle() time.Duration { return time.Since(f.born) - time.Duration(f.last.Load()) }
+func (f *Flow) Idle() time.Duration { return time.Since(epoch) - time.Duration(f.last.Load()) }
 
 // Kill ends the flow for the cause w, from any goroutine. The first cause wins.
 func (f *Flow) Kill(w end.Word) {

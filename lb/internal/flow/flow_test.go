@@ -148,8 +148,8 @@ func (d *director) Next() (netip.AddrPort, end.Word) {
 	if len(d.failed) == 3 {
 		return netip.AddrPort{}, end.ConnectFailed
 	}
-	if d.flow.Named.IsValid() && d.flow.Named != d.gone {
-		return d.flow.Named, end.None
+	if d.flow.Named().IsValid() && d.flow.Named() != d.gone {
+		return d.flow.Named(), end.None
 	}
 	p := d.peers[0]
 	if len(d.peers) > 1 {

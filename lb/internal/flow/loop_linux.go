@@ -31,15 +31,15 @@ const (
 // looped is what a loop notes of a flow. The goroutine of the loop owns it.
 type looped struct {
 	fd       int
+	replies  int // in the batch
+	first    int // its first request of the batch, and the last one, as places plus one; 0 is none
+	last     int
 	slot     int32
+	overflow sock.Overflow
+	name     [sock.SockaddrSize]byte // of the client
+	nameSize uint8
 	ending   bool // it has had its last reply, which may still be in the batch
 	streams  bool // its socket has brought a stream
-	replies  int  // in the batch
-	first    int  // its first request of the batch, and the last one, as places plus one; 0 is none
-	last     int
-	name     [sock.SockaddrSize]byte // of the client
-	nameSize int
-	overflow sock.Overflow
 }
 
 // intake is how a loop takes datagrams from the kernel: by readiness, or by completions.

@@ -180,7 +180,7 @@ func TestUD7RefusalMeetsABatch(t *testing.T) {
 			}
 			r.end(0, end.ServerReset)
 			d := r.opened()
-			if len(d) != 2 || d[1].flow.Avoid != old.addr {
+			if len(d) != 2 || d[1].flow.Avoid() != old.addr {
 				t.Fatalf("%d flows", len(d))
 			}
 			r.await("the counts", func() bool { return d[0].flow.In.Load() == 5 && d[1].flow.In.Load() == int64(n) })

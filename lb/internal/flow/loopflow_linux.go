@@ -35,7 +35,7 @@ func (l *loop) dial(f *Flow) error {
 	l.flows[s.slot] = f
 	l.live++
 	f.upstream = sock.LocalAddr(fd)
-	s.nameSize = l.table.conn.ClientName(&s.name, f.Client)
+	s.nameSize = uint8(l.table.conn.ClientName(&s.name, f.Client))
 	return nil
 }
 
@@ -81,7 +81,6 @@ func (l *loop) end(f *Flow, w end.Word) {
 	l.intake.drop(s.fd, s.slot)
 	_ = unix.Close(s.fd)
 	f.director.Done(w)
-	close(f.gone)
 }
 
 func (l *loop) hearClass() { sock.HearClass(l.fd) }

@@ -151,13 +151,13 @@ func TestUD7RefusalIsToldToTheNextFlow(t *testing.T) {
 	c.send(r.addr, []byte("lost"))
 	r.end(0, end.ConnectFailed)
 	exchange(r, c, peer, 0)
-	if a := r.opened()[1].flow.Avoid; a != dead {
+	if a := r.opened()[1].flow.Avoid(); a != dead {
 		t.Errorf("the second flow avoids %v, expected %v", a, dead)
 	}
 	r.opened()[1].flow.Kill(end.Shutdown)
 	r.end(1, end.Shutdown)
 	exchange(r, c, peer, 0)
-	if a := r.opened()[2].flow.Avoid; a.IsValid() {
+	if a := r.opened()[2].flow.Avoid(); a.IsValid() {
 		t.Errorf("the third flow avoids %v", a)
 	}
 }
@@ -201,7 +201,7 @@ func TestUD8AnsweredFlowsKeepTheirPlace(t *testing.T) {
 	}
 	// One that has been quiet for half its idle timeout makes room.
 	quiet := r.opened()[0].flow
-	quiet.last.Store(int64(time.Since(quiet.born) - 31*time.Minute))
+	quiet.last.Store(int64(time.Since(epoch) - 31*time.Minute))
 	exchange(r, late, peer, 1)
 	late.recv([]byte{0})
 	r.end(0, end.Evicted)
@@ -269,7 +269,7 @@ func TestFlowsOfOneSourceAreBounded(t *testing.T) {
 	r.await("nothing is left", func() bool {
 		r.table.mu.Lock()
 		defer r.table.mu.Unlock()
-		return len(r.table.flows) == 0 && len(r.table.sources) == 0 && r.table.all.size() == 0
+		return len(r.table.flows.chains) == 0 && len(r.table.sources) == 0 && r.table.all.size() == 0
 	})
 }
 
@@ -278,12 +278,13 @@ func TestRepliesAreUse(t *testing.T) {
 	var c crowd
 	var flows []*Flow
 	for i := range 3 {
-		f := &Flow{born: time.Now().Add(-time.Hour), Options: Options{IdleTimeout: time.Minute}}
+		f := &Flow{Options: &Options{IdleTimeout: time.Minute}}
 		f.replied.Store(true)
-		if i != 1 {
-			f.touch()
+		f.touch()
+		if i == 1 {
+			f.last.Store(int64(time.Since(epoch) - time.Hour))
 		}
-		f.all = c.enter(f)
+		c.enter(&f.all, f)
 		flows = append(flows, f)
 	}
 	if f := c.least(); f != flows[1] {
@@ -293,7 +294,7 @@ func TestRepliesAreUse(t *testing.T) {
 	if f := c.least(); f != nil {
 		t.Errorf("flow %d goes, expected none", slices.Index(flows, f))
 	}
-	if s := fmt.Sprint(c.fresh.Len(), c.known.Len()); s != "0 3" {
+	if s := fmt.Sprint(c.fresh.n, c.known.n); s != "0 3" {
 		t.Error(s)
 	}
 }

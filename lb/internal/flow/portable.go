@@ -55,7 +55,7 @@ func (p *portable) dial(f *Flow) (err error) {
 	if f.server, err = sock.DialUDP(f.peer, f.dialing(), f.Client.Addr()); err != nil {
 		return err
 	}
-	f.upstream = sock.AddrPort(f.server.LocalAddr())
+	f.upstream, f.gone = sock.AddrPort(f.server.LocalAddr()), make(chan struct{})
 	if f.sender, err = sock.NewSender(f.server); err != nil {
 		_ = f.server.Close()
 		return err
@@ -128,7 +128,7 @@ func (f *Flow) receive() end.Word {
 	var overflow sock.Overflow
 	for {
 		// One deadline for each quiet stretch: the client's datagrams move only f.last.
-		_ = f.server.SetReadDeadline(f.born.Add(time.Duration(f.last.Load()) + f.IdleTimeout))
+		_ = f.server.SetReadDeadline(epoch.Add(time.Duration(f.last.Load()) + f.IdleTimeout))
 		if w := end.Word(f.cause.Load()); w != end.None { // Kill may have set its deadline just before ours
 			return w
 		}
@@ -146,7 +146,7 @@ func (f *Flow) receive() end.Word {
 			if w := end.Word(f.cause.Load()); w != end.None {
 				return w
 			}
-			if time.Since(f.born)-time.Duration(f.last.Load()) >= f.IdleTimeout {
+			if f.Idle() >= f.IdleTimeout {
 				return end.Idle
 			}
 		case errors.Is(err, syscall.ECONNREFUSED):

@@ -49,8 +49,8 @@ func (t *Table) led(f *Flow, b []byte, k key) *Flow {
 	defer t.mu.Unlock()
 	f = t.strays[stray{k, peer}]
 	if f != nil {
-		f.all.used(f)
-		f.source.used(f)
+		f.all.used()
+		f.source.used()
 	}
 	return f
 }
@@ -114,13 +114,13 @@ func (t *Table) learn(f *Flow, b []byte) {
 // flow's from now on, and its server's part to nobody.
 func (r *routes) adopt(f *Flow, b []byte) {
 	id, ok := askedID(b, f.QUIC.IDLength)
-	if !ok || !f.Named.IsValid() {
+	if !ok || !f.Named().IsValid() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.carry(f, newQUICID(id))
-	if n := f.QUIC.ServerLength; n > 0 && f.peer != f.Named && r.servers[newQUICID(id[1:1+n])] == f.Named {
+	if n := f.QUIC.ServerLength; n > 0 && f.peer != f.Named() && r.servers[newQUICID(id[1:1+n])] == f.Named() {
 		delete(r.servers, newQUICID(id[1:1+n]))
 	}
 }

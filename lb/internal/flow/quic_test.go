@@ -54,7 +54,7 @@ func TestQUICClientThatMovesKeepsItsServer(t *testing.T) {
 	} {
 		bind(t, localhost).send(r.addr, tc.datagram)
 		tc.to.recv(tc.datagram)
-		if named := r.opened()[i+1].flow.Named; named.IsValid() != (tc.to.addr == a.addr) {
+		if named := r.opened()[i+1].flow.Named(); named.IsValid() != (tc.to.addr == a.addr) {
 			t.Errorf("%q: named %v", tc.datagram, named)
 		}
 	}

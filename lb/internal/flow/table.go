@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/ebb-lb/ebb/lb/internal/end"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
@@ -32,11 +31,12 @@ type Table struct {
 	conn    *sock.PacketConn
 	owner   Owner
 	carrier carrier
-	spare   *Flow // one that was refused
+	spare   *Flow    // one that was refused
+	options *Options // of the newest
 	closing atomic.Bool
 
 	mu       sync.Mutex
-	flows    map[key]*Flow // those that take datagrams
+	flows    index // those that take datagrams
 	all      crowd
 	sources  map[netip.Addr]*crowd // of flows that have a bound
 	refusals map[key]netip.AddrPort
@@ -72,7 +72,7 @@ type carrier interface {
 func newTable(conn *sock.PacketConn, owner Owner, engine string, s *shared) (*Table, error) {
 	t := &Table{
 		shared: s, conn: conn, owner: owner,
-		flows: make(map[key]*Flow), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort), strays: make(map[stray]*Flow),
+		flows: newIndex(), sources: make(map[netip.Addr]*crowd), refusals: make(map[key]netip.AddrPort), strays: make(map[stray]*Flow),
 	}
 	if engine == "portable" {
 		t.carrier = &portable{table: t, stopped: make(chan struct{})}
@@ -102,7 +102,7 @@ func (t *Table) send(b []byte, k key) {
 		switch {
 		case err == nil:
 			if f.isLast() {
-				t.release(k, f)
+				t.release(f)
 			}
 			return
 		case errors.Is(err, syscall.ECONNREFUSED):
@@ -152,12 +152,21 @@ func (t *Table) fit(b []byte, k key) *Flow {
 func (t *Table) find(k key) *Flow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.flows[k]
+	f := t.flows.find(k)
 	if f != nil {
-		f.all.used(f)
-		f.source.used(f)
+		f.all.used()
+		f.source.used()
 	}
 	return f
+}
+
+// told is the options of a flow that begins now: those of the one before, while they are the same.
+func (t *Table) told() *Options {
+	if now := t.owner.Options(); t.options == nil || *t.options != now {
+		t.options = new(Options)
+		*t.options = now
+	}
+	return t.options
 }
 
 // start makes a flow for a datagram; nil means that it is dropped, and counted.
@@ -168,10 +177,12 @@ func (t *Table) start(b []byte, k key) *Flow {
 	}
 	f := t.spare
 	if t.spare = nil; f == nil {
-		f = &Flow{table: t, gone: make(chan struct{})}
+		f = &Flow{table: t}
 	}
-	f.Client, f.Local, f.Avoid, f.Options, f.born = k.client, k.local, t.refused(k), t.owner.Options(), time.Now()
-	f.Named = t.named(b, f.QUIC)
+	f.Client, f.Local, f.Options, f.hint = k.client, k.local, t.told(), nil
+	if avoid, named := t.refused(k), t.named(b, f.QUIC); avoid.IsValid() || named.IsValid() {
+		f.hint = &hint{avoid, named}
+	}
 	if reason := t.admit(f); reason != "" {
 		t.spare = f // a flood of them costs no memory
 		t.owner.Dropped(reason)
@@ -204,29 +215,28 @@ func (t *Table) start(b []byte, k key) *Flow {
 func (t *Table) enter(b []byte, k key, f *Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.flows[k] == nil {
-		t.flows[k] = f
+	if t.flows.find(k) == nil {
+		t.flows.add(f)
 	} else {
 		t.strays[stray{k, f.peer}] = f
 	}
 	t.shared.routes.adopt(f, b)
-	f.all = t.all.enter(f)
+	t.all.enter(&f.all, f)
 	if f.PerSource > 0 {
 		c := t.sources[k.client.Addr()]
 		if c == nil {
 			c = new(crowd)
 			t.sources[k.client.Addr()] = c
 		}
-		f.source = c.enter(f)
+		f.source = new(place)
+		c.enter(f.source, f)
 	}
 }
 
 // release takes no more of the client's datagrams into the flow: it only waits for what comes back.
-func (t *Table) release(k key, f *Flow) {
+func (t *Table) release(f *Flow) {
 	t.mu.Lock()
-	if t.flows[k] == f {
-		delete(t.flows, k)
-	}
+	t.flows.remove(f)
 	t.mu.Unlock()
 	if f.Mode == OneWay {
 		t.carrier.cut(f, end.Complete)
@@ -237,9 +247,7 @@ func (t *Table) release(k key, f *Flow) {
 func (t *Table) forget(f *Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if k := (key{f.Client, f.Local}); t.flows[k] == f {
-		delete(t.flows, k)
-	}
+	t.flows.remove(f)
 	if s := (stray{key{f.Client, f.Local}, f.peer}); t.strays[s] == f {
 		delete(t.strays, s)
 	}
@@ -247,7 +255,7 @@ func (t *Table) forget(f *Flow) {
 	t.giveBack(f)
 	f.all.leave()
 	f.source.leave()
-	if c := f.source.crowd; c != nil && c.size() == 0 {
+	if f.source != nil && f.source.crowd.size() == 0 {
 		delete(t.sources, f.Client.Addr())
 	}
 }
