@@ -309,6 +309,7 @@ func TestGuardInBothOrders(t *testing.T) {
 	})
 	t.Run("a reload forgets nobody", func(t *testing.T) {
 		c := newCourt(t, true)
+		c.say(c.a, replica)
 		c.say(c.b, primary(4))
 		c.say(c.b, silence)
 		c.reloads(func(conf *config.Config) { conf.Pools[0].Check.Fall++ }, "pool db: changed check.fall")

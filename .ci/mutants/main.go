@@ -22,8 +22,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +36,11 @@ type mutant struct {
 	title, file, run string
 	race             bool
 	was, is          string
+	slow             string // the tests of the package that take long: they have their turn when all others have passed
 }
+
+// slowTest is how long a test takes that is run last.
+const slowTest = 200 * time.Millisecond
 
 // maxRuns is how often the tests are run before a mutant is said to survive: one that is wrong only when two threads meet in
 // a window of a few instructions may be lucky once.
@@ -59,6 +65,7 @@ func check(dirs []string) error {
 			return fmt.Errorf("%s has no testdata/mutants", dir)
 		}
 		var runs []string // the tests that kill them; "" is all
+		first := len(mutants)
 		for _, name := range names {
 			m, err := read(dir, name)
 			if err != nil {
@@ -68,8 +75,12 @@ func check(dirs []string) error {
 			runs = append(runs, m.run)
 		}
 		slices.Sort(runs)
-		if out, err := test(dir, "", false, strings.Join(slices.Compact(runs), "|")); err != nil {
+		out, err := test(dir, "-v", "-run="+strings.Join(slices.Compact(runs), "|"))
+		if err != nil {
 			return fmt.Errorf("%s fails without any mutant: %w\n%s", dir, err, out)
+		}
+		for i := range mutants[first:] {
+			mutants[first+i].slow = slowTests(out)
 		}
 	}
 	work, err := os.MkdirTemp("", "mutants")
@@ -99,6 +110,17 @@ func check(dirs []string) error {
 	workers.Wait()
 	fmt.Printf("%d mutants\n", len(mutants))
 	return errors.Join(results...)
+}
+
+// slowTests gives a pattern of the tests that took long; "" is none.
+func slowTests(out []byte) string {
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^--- PASS: (\w+) \((\S+)s\)$`).FindAllSubmatch(out, -1) {
+		if seconds, err := strconv.ParseFloat(string(m[2]), 64); err == nil && seconds >= slowTest.Seconds() {
+			names = append(names, "^"+string(m[1])+"$")
+		}
+	}
+	return strings.Join(names, "|")
 }
 
 func read(dir, name string) (mutant, error) {
@@ -158,10 +180,14 @@ func (m mutant) try(work string) error {
 	if err := os.WriteFile(overlay, list, 0o600); err != nil {
 		return err
 	}
+	args := []string{"-overlay=" + overlay, "-run=" + m.run, fmt.Sprint("-race=", m.race)}
 	var out []byte
 	err = nil
+	if m.run == "" && m.slow != "" {
+		out, err = test(m.dir, append(args, "-skip="+m.slow)...)
+	}
 	for run := 0; err == nil && run < maxRuns; run++ {
-		out, err = test(m.dir, overlay, m.race, m.run)
+		out, err = test(m.dir, args...)
 	}
 	var exit *exec.ExitError
 	switch {
@@ -175,13 +201,7 @@ func (m mutant) try(work string) error {
 	return nil
 }
 
-func test(dir, overlay string, race bool, run string) ([]byte, error) {
-	args := []string{"test", "-count=1", "-vet=off", "-failfast", "-ldflags=-s -w", "-timeout=60s", "-run=" + run}
-	if overlay != "" {
-		args = append(args, "-overlay="+overlay)
-	}
-	if race {
-		args = append(args, "-race")
-	}
+func test(dir string, args ...string) ([]byte, error) {
+	args = append([]string{"test", "-count=1", "-vet=off", "-failfast", "-ldflags=-s -w", "-timeout=60s"}, args...)
 	return exec.Command("go", append(args, "./"+filepath.Clean(dir))...).CombinedOutput()
 }
