@@ -113,8 +113,8 @@ func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) 
 // Flow is one client's datagrams to one local address.
 type Flow struct {
 	Client, Local netip.AddrPort
-	In            atomic.Int64   // payload bytes sent to the peer
-	Out           atomic.Int64   // payload bytes sent to the client
+	In            atomic.Int64 // payload bytes sent to the peer
+	Out           atomic.Int64 // payload bytes sent to the client
 
 	*Options // shared by those that were told the same
 
@@ -125,17 +125,17 @@ type Flow struct {
 	control  []byte         // that replies take along
 	marks    []marked       // instead, by their class
 	class    uint8          // what is sent on the socket has
-	hint     *hint         // nil is none
-	last     atomic.Int64  // ns since epoch: when something moved
-	cause    atomic.Uint32 // the end.Word that cut the flow
+	hint     *hint          // nil is none
+	last     atomic.Int64   // ns since epoch: when something moved
+	cause    atomic.Uint32  // the end.Word that cut the flow
 	replied  atomic.Bool
-	requests atomic.Int64  // datagrams from the client, and complete
-	replies  int64         // datagrams to the client
+	requests atomic.Int64 // datagrams from the client, and complete
+	replies  int64        // datagrams to the client
 
 	gone   chan struct{} // of the portable carrier: closed when the flow has ended
 	server *net.UDPConn  // the same
 	sender *sock.Sender  // of server
-	looped looped       // what the loop notes of it
+	looped looped        // what the loop notes of it
 
 	chained *Flow    // in the table's flows
 	all     place    // guarded by table.mu
