@@ -32,12 +32,13 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: a name that moves under load",
-		Long: `demo runs ebb between a client under load and three backends that say who they are, and every two seconds moves the
-DNS name that leads to them. All of it is in this one process and on the loopback: no files, no network, no root. On a
+		Long: `demo runs ebb between a client under load, by TCP and UDP, and three backends that say who they are, and every two seconds
+moves the DNS name that leads to them. All of it is in this one process and on the loopback: no files, no network, no root. On a
 terminal it draws what the epoch table holds; otherwise it writes a line for each event. The last line has the client's
-own count and the table's. It fails if a connection did, or if a retired epoch was left.`,
+own count and the table's. It fails if a connection did, if a datagram had no answer, or if a retired epoch was left.`,
 		Example: `  ebb demo              until Ctrl-C
-  ebb demo --for 15s    the last line is: connections=N failed=0 bytes=N epochs=N reclaimed=N`,
+  ebb demo --for 15s    the last line is: connections=N failed=0 bytes=N epochs=N reclaimed=N
+                        datagrams=N lost=0`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("for") && length <= 0 {
@@ -98,7 +99,7 @@ func runDemo(ctx context.Context, backends demoBackends, view demoView, log *slo
 	if err != nil {
 		return err
 	}
-	load := newDemoLoad(ebb.addr, backends.names())
+	load := newDemoLoad(ebb.addr, ebb.datagrams, backends.names())
 	watch := &demoWatch{zone: zone, load: load, status: ebb.pool, backends: backends, view: view, start: time.Now()}
 	endWatch := watch.run()
 	stopMoving := zone.move(demoMove)
@@ -114,18 +115,19 @@ func runDemo(ctx context.Context, backends demoBackends, view demoView, log *slo
 		left = retired(done)
 	}
 	count := load.count()
-	fmt.Fprintf(view, "connections=%d failed=%d bytes=%d epochs=%d reclaimed=%d\n",
-		count.connections, count.failed, count.bytes, done.EpochsPublished, done.EpochsReclaimed)
+	fmt.Fprintf(view, "connections=%d failed=%d bytes=%d epochs=%d reclaimed=%d datagrams=%d lost=%d\n",
+		count.connections, count.failed, count.bytes, done.EpochsPublished, done.EpochsReclaimed, count.datagrams, count.lost)
 	return errors.Join(err, load.verdict(), epochVerdict(left))
 }
 
 // demoEbb is the ebb under demonstration.
 type demoEbb struct {
-	server *lb.Server
-	addr   netip.AddrPort
-	end    context.CancelFunc
-	done   chan struct{} // closed when it has ended, with err
-	err    error
+	server    *lb.Server
+	addr      netip.AddrPort
+	datagrams netip.AddrPort
+	end       context.CancelFunc
+	done      chan struct{} // closed when it has ended, with err
+	err       error
 }
 
 // startDemoEbb runs an ebb that sends to the zone's names.
@@ -147,9 +149,14 @@ func startDemoEbb(zone *demoZone, backends demoBackends, log *slog.Logger) (*dem
 		cancel()
 		return nil, b.err
 	}
-	b.addr, err = netip.ParseAddrPort(b.server.Status().Listeners[0].Address)
-	if err != nil {
-		return nil, errors.Join(err, b.stop())
+	for _, l := range b.server.Status().Listeners {
+		to := &b.addr
+		if l.Protocol == "udp" {
+			to = &b.datagrams
+		}
+		if *to, err = netip.ParseAddrPort(l.Address); err != nil {
+			return nil, errors.Join(err, b.stop())
+		}
 	}
 	return b, nil
 }
@@ -159,7 +166,7 @@ func demoConfig(zone *demoZone, backends demoBackends) (*config.Config, error) {
 	var flags config.Flags
 	set := func(name, text string) error { return flags.Set(name, text) }
 	errs := []error{
-		set("listen", "tcp://127.0.0.1:1"),
+		set("listen", "tcp+udp://127.0.0.1:1"),
 		set("resolver", "udp://"+zone.server.Addr()),
 		set("allow-answers", "loopback"),
 		set("min-refresh", demoTTL.String()),
@@ -178,8 +185,12 @@ func demoConfig(zone *demoZone, backends demoBackends) (*config.Config, error) {
 	}
 	conf.ShutdownTimeout = demoRest
 	conf.Resolvers[0].HostsFile = "" // nothing on this machine has a say
-	at := &conf.Listeners[0].Listen[0].Addr
-	*at = netip.AddrPortFrom(at.Addr(), 0) // any free port, which a config cannot ask for
+	l := &conf.Listeners[0]
+	for i := range l.Listen {
+		at := &l.Listen[i].Addr
+		*at = netip.AddrPortFrom(at.Addr(), 0) // any free port, which a config cannot ask for
+	}
+	l.Mode, l.UDPIdleTimeout = "reqresp", demoPatience // each datagram is balanced anew, and its flow ends with the answer
 	for i := range conf.Pools[0].Backends {
 		b := &conf.Pools[0].Backends[i]
 		b.Family, b.OnEmpty = "ipv4", "remove"

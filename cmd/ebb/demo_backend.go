@@ -12,12 +12,13 @@ import (
 	"syscall"
 )
 
-// demoBackend is a TCP server that says its name on one line and then sends back what it gets.
+// demoBackend is a server that says its name on one line and then sends back what it gets, by TCP and by UDP.
 type demoBackend struct {
-	name     string
-	host     string // the DNS name that may lead here
-	addr     netip.AddrPort
-	listener *net.TCPListener
+	name      string
+	host      string // the DNS name that may lead here
+	addr      netip.AddrPort
+	listener  *net.TCPListener
+	datagrams *net.UDPConn
 }
 
 type demoBackends []*demoBackend
@@ -49,18 +50,33 @@ func bindBackends(oneName bool) (demoBackends, error) {
 			b.host = "db.demo"
 			at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)}), port)
 		}
-		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
-		if err != nil {
+		if err := b.bind(at); err != nil {
 			for _, b := range list {
-				_ = b.listener.Close()
+				b.close()
 			}
 			return nil, err
 		}
-		port = l.Addr().(*net.TCPAddr).AddrPort().Port()
-		b.listener, b.addr = l, netip.AddrPortFrom(at.Addr(), port)
+		port = b.addr.Port()
 		list = append(list, b)
 	}
 	return list, nil
+}
+
+// bind takes one port of both protocols.
+func (b *demoBackend) bind(at netip.AddrPort) (err error) {
+	if b.listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at)); err != nil {
+		return err
+	}
+	b.addr = netip.AddrPortFrom(at.Addr(), b.listener.Addr().(*net.TCPAddr).AddrPort().Port())
+	if b.datagrams, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(b.addr)); err != nil {
+		_ = b.listener.Close()
+	}
+	return err
+}
+
+func (b *demoBackend) close() {
+	_ = b.listener.Close()
+	_ = b.datagrams.Close()
 }
 
 // serve answers clients until the function that it returns is called, which closes everything and waits.
@@ -69,6 +85,7 @@ func (list demoBackends) serve() (stop func()) {
 	var serving sync.WaitGroup
 	for _, b := range list {
 		serving.Go(func() { b.accept(ctx, &serving) })
+		serving.Go(func() { b.answer(ctx) })
 	}
 	return func() {
 		cancel()

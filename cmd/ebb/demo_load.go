@@ -26,12 +26,13 @@ const (
 	demoChunk    = 2048                  // bytes of one exchange, at most
 )
 
-// demoLoad is the client: short connections at a steady pace, and a few long sessions that live through several
+// demoLoad is the client: short connections and datagrams at a steady pace, and a few long sessions that live through several
 // changes of the name. It trusts nobody: every connection must meet a backend that says its name, give back every byte,
 // and end with a FIN.
 type demoLoad struct {
-	addr  string
-	names []string // what a backend may say
+	addr      string
+	datagrams string   // where UDP goes
+	names     []string // what a backend may say
 
 	mu       sync.Mutex
 	sum      demoCount
@@ -41,13 +42,14 @@ type demoLoad struct {
 // demoCount is what the client has seen.
 type demoCount struct {
 	connections, failed int
+	datagrams, lost     int            // by UDP, and those that had no answer, or a wrong one
 	bytes               int64          // sent, come back and compared
 	long                int            // long sessions that live
 	met                 map[string]int // connections by who answered
 }
 
-func newDemoLoad(addr netip.AddrPort, names []string) *demoLoad {
-	return &demoLoad{addr: addr.String(), names: names, sum: demoCount{met: make(map[string]int)}}
+func newDemoLoad(addr, datagrams netip.AddrPort, names []string) *demoLoad {
+	return &demoLoad{addr: addr.String(), datagrams: datagrams.String(), names: names, sum: demoCount{met: make(map[string]int)}}
 }
 
 func (l *demoLoad) count() demoCount {
@@ -67,10 +69,15 @@ func (l *demoLoad) add(change func(*demoCount)) {
 
 // fail counts a connection that has failed.
 func (l *demoLoad) fail(err error) {
-	const most = 10
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sum.failed++
+	l.noteLocked(err)
+}
+
+// noteLocked keeps the first few failures.
+func (l *demoLoad) noteLocked(err error) {
+	const most = 10
 	if len(l.failures) < most {
 		l.failures = append(l.failures, err)
 	}
@@ -86,8 +93,11 @@ func (l *demoLoad) failed() []error {
 func (l *demoLoad) verdict() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sum.failed == 0 {
+	switch {
+	case l.sum.failed == 0 && l.sum.lost == 0:
 		return nil
+	case l.sum.failed == 0:
+		return fmt.Errorf("%d of %d datagrams are lost, the first with: %w", l.sum.lost, l.sum.datagrams, l.failures[0])
 	}
 	return fmt.Errorf("%d of %d connections failed, the first with: %w", l.sum.failed, l.sum.connections, l.failures[0])
 }
@@ -100,6 +110,9 @@ func (l *demoLoad) run(ctx context.Context) {
 	}
 	for range demoSessions {
 		clients.Go(func() { l.longs(ctx) })
+	}
+	for range demoAskers {
+		clients.Go(func() { l.asks(ctx) })
 	}
 	clients.Wait()
 }

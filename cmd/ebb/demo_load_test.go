@@ -39,7 +39,7 @@ func TestDemoClient(t *testing.T) {
 			at := l.Addr().String()
 			l.Close()
 			defer serveTest(t, at, test.serve)()
-			load := newDemoLoad(netip.MustParseAddrPort(at), []string{"backend-a"})
+			load := newDemoLoad(netip.MustParseAddrPort(at), netip.AddrPort{}, []string{"backend-a"})
 			load.connection((*demoDialog).exchange)
 			n := load.count()
 			if n.connections != 1 || n.failed != len(load.failed()) || (n.failed == 0) != (test.want == "") || n.long != 0 {

@@ -89,10 +89,11 @@ func renderDemo(s demoScene, width, height int) []demoLine {
 	}
 	add(&before, lookDim, "%-10s%s  %.1fs ago", "", s.answer.change, max(s.now.Sub(s.answer.since), 0).Seconds())
 	look := lookGreen
-	if s.count.failed > 0 {
+	if s.count.failed > 0 || s.count.lost > 0 {
 		look = lookRed
 	}
 	add(&before, look, "%-10s%.0f/s, %d connections, %s echoed, %d failed", "client", s.rate, s.count.connections, size(s.count.bytes), s.count.failed)
+	add(&before, look, "%-10s%d datagrams by UDP, %d lost", "", s.count.datagrams, s.count.lost)
 	if s.failure != "" {
 		add(&before, lookRed, "%-10s%s", "", s.failure)
 	}

@@ -65,7 +65,7 @@ func demoTestScene() demoScene {
 				{Addr: "127.0.0.2:40000", State: "up", Active: 3}, {Addr: "127.0.0.3:40000", State: "draining", Active: 1},
 			},
 		},
-		count: demoCount{connections: 2400, bytes: 4567890, long: 4, met: map[string]int{"backend-a": 1300, "backend-b": 1100}},
+		count: demoCount{connections: 2400, bytes: 4567890, datagrams: 2300, long: 4, met: map[string]int{"backend-a": 1300, "backend-b": 1100}},
 		rate:  199.6,
 		freed: []demoFreed{{2, 6200 * time.Millisecond}, {1, 10 * time.Millisecond}},
 	}
@@ -78,6 +78,7 @@ func TestDemoRender(t *testing.T) {
 		"dns       db.demo A 127.0.0.2 127.0.0.4",
 		"          +backend-a -backend-b  1.5s ago",
 		"client    200/s, 2400 connections, 4.6 MB echoed, 0 failed",
+		"          2300 datagrams by UDP, 0 lost",
 		"",
 		"EPOCH     CAUSE          AGE  SESSIONS",
 		"5         dns           1.0s         3  current ###",
@@ -100,11 +101,11 @@ func TestDemoRender(t *testing.T) {
 	}{
 		{"fits", demoTestScene(), 80, 23, whole},
 		{"failing", failing, 80, 23, slices.Concat(whole[:4],
-			[]string{"client    200/s, 2400 connections, 4.6 MB echoed, 2 failed", "          backend-b: EOF"}, whole[5:])},
-		{"low", demoTestScene(), 80, 15, slices.Concat(whole[:8], []string{"...       2 older"}, whole[10:])},
+			[]string{"client    200/s, 2400 connections, 4.6 MB echoed, 2 failed", "          2300 datagrams by UDP, 0 lost", "          backend-b: EOF"}, whole[6:])},
+		{"low", demoTestScene(), 80, 16, slices.Concat(whole[:9], []string{"...       2 older"}, whole[11:])},
 		{"lowest", demoTestScene(), 80, 0, whole[:1]},
 		{"narrow", demoTestScene(), 35, 23, []string{
-			"ebb demo: a name that moves under l", "", "dns       db.demo A 127.0.0.2 127.0", "          +backend-a -backend-b  1.", "client    200/s, 2400 connections, ", "",
+			"ebb demo: a name that moves under l", "", "dns       db.demo A 127.0.0.2 127.0", "          +backend-a -backend-b  1.", "client    200/s, 2400 connections, ", "          2300 datagrams by UDP, 0 ", "",
 			"EPOCH     CAUSE          AGE  SESSI", "5         dns           1.0s       ", "4         dns           3.0s       ", "3         dns           9.0s       ",
 			"reclaimed 2 of 5", "", "PEER                  SAYS        S", "127.0.0.2:40000       backend-a   u", "127.0.0.3:40000       backend-b   d", "127.0.0.4:40000       backend-c   u"}},
 	} {
@@ -127,7 +128,7 @@ func TestDemoPicture(t *testing.T) {
 		p := &demoPicture{out: &out, color: color, size: func() (int, int) { return 80, 24 }}
 		s := demoTestScene()
 		p.show(s)
-		if strings.Contains(out.String(), "\x1b[16A") || strings.Count(out.String(), "\r\n") != 16 {
+		if strings.Contains(out.String(), "\x1b[17A") || strings.Count(out.String(), "\r\n") != 17 {
 			t.Errorf("first %q", &out)
 		}
 		if got := strings.Contains(out.String(), "m"+"client ") && strings.Contains(out.String(), "\x1b[0m"); got != color {
@@ -141,7 +142,7 @@ func TestDemoPicture(t *testing.T) {
 		}
 		s.at += demoRedraw
 		p.show(s)
-		if !strings.HasPrefix(out.String(), "\x1b[16A\r") {
+		if !strings.HasPrefix(out.String(), "\x1b[17A\r") {
 			t.Errorf("second %q", &out)
 		}
 		out.Reset()
@@ -149,7 +150,7 @@ func TestDemoPicture(t *testing.T) {
 		s.at += time.Millisecond
 		p.show(s)
 		fmt.Fprintln(p, "the end")
-		if !strings.HasPrefix(out.String(), "\x1b[16A\r") || !strings.Contains(out.String(), "4321 connections") || !strings.HasSuffix(out.String(), "\x1b[Jthe end\n") {
+		if !strings.HasPrefix(out.String(), "\x1b[17A\r") || !strings.Contains(out.String(), "4321 connections") || !strings.HasSuffix(out.String(), "\x1b[Jthe end\n") {
 			t.Errorf("last %q", &out)
 		}
 	}

@@ -108,8 +108,8 @@ func (w *demoWatch) look(now time.Time) demoScene {
 	if since := now.Sub(w.second); since >= time.Second {
 		w.rate = float64(s.count.connections-w.last.connections) / since.Seconds()
 		w.last, w.second = s.count, now
-		s.events = append(s.events, demoEvent{"client", fmt.Sprintf("connections=%d failed=%d bytes=%d rate=%.0f/s long=%d",
-			s.count.connections, s.count.failed, s.count.bytes, w.rate, s.count.long)})
+		s.events = append(s.events, demoEvent{"client", fmt.Sprintf("connections=%d failed=%d bytes=%d rate=%.0f/s long=%d datagrams=%d lost=%d",
+			s.count.connections, s.count.failed, s.count.bytes, w.rate, s.count.long, s.count.datagrams, s.count.lost)})
 	}
 	s.rate, s.freed = w.rate, w.freed
 	return s
