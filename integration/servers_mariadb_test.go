@@ -20,12 +20,13 @@ import (
 type mariadb struct {
 	binary, dir, host, port string
 	id                      int
+	more                    []string // options
 	*server
 	root *sql.DB // its administrator, who goes there directly
 }
 
-// startMariaDBs makes servers with the account root, who has no password. Their ids count from 1.
-func startMariaDBs(t *testing.T, port string, hosts ...string) (list []*mariadb) {
+// newMariaDBs makes servers with the account root, who has no password. Their ids count from 1.
+func newMariaDBs(t *testing.T, port string, hosts ...string) (list []*mariadb) {
 	t.Helper()
 	install := program(t, "mariadb-install-db")
 	for i, host := range hosts {
@@ -39,9 +40,6 @@ func startMariaDBs(t *testing.T, port string, hosts ...string) (list []*mariadb)
 		}
 		must(t, install, "--no-defaults", "--datadir="+m.dir, "--auth-root-authentication-method=normal", "--skip-test-db",
 			"--innodb-log-file-size=4M", "--user="+m.user())
-	}
-	for _, m := range list {
-		m.begin(t)
 	}
 	return list
 }
@@ -57,10 +55,13 @@ func (m *mariadb) user() string {
 // begin starts the server, be it again: read only, as docs/databases.md has it.
 func (m *mariadb) begin(t *testing.T) {
 	t.Helper()
-	m.server = (*account)(nil).run(t, m.dir, m.binary, "--no-defaults", "--user="+m.user(), "--datadir="+m.dir, "--socket="+filepath.Join(m.dir, "s"),
-		"--bind-address="+m.host, "--port="+m.port, fmt.Sprint("--server-id=", m.id), "--log-bin=log", "--log-slave-updates", "--read-only",
+	args := []string{
+		m.binary, "--no-defaults", "--user=" + m.user(), "--datadir=" + m.dir, "--socket=" + filepath.Join(m.dir, "s"),
+		"--bind-address=" + m.host, "--port=" + m.port, fmt.Sprint("--server-id=", m.id), "--log-bin=log", "--log-slave-updates", "--read-only",
 		"--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
-		"--log-warnings=9", "--max-connect-errors=3")
+		"--log-warnings=9", "--max-connect-errors=3",
+	}
+	m.server = (*account)(nil).run(t, m.dir, append(args, m.more...)...)
 	m.root = openMariaDB(t, "root", m.host, m.port)
 	awaitServer(t, m.server, func() bool { return m.root.Ping() == nil })
 }
@@ -143,8 +144,10 @@ func (m *mariadb) politely(t *testing.T, checks int) {
 // no more than its documented grant and without one, are nothing that the servers' logs and counters know of.
 func TestServersMariaDB(t *testing.T) {
 	port := freePort(t)
-	servers := startMariaDBs(t, fmt.Sprint(port), host(2), host(3))
+	servers := newMariaDBs(t, fmt.Sprint(port), host(2), host(3))
 	a, b := servers[0], servers[1]
+	a.begin(t)
+	b.begin(t)
 	a.must(t, "SET GLOBAL read_only=OFF", "CREATE DATABASE d", "CREATE TABLE d.written (at INT)",
 		"CREATE USER follower IDENTIFIED BY 'fern'", "GRANT REPLICATION SLAVE ON *.* TO follower",
 		"CREATE USER program", "GRANT ALL ON d.* TO program",
