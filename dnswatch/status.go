@@ -29,7 +29,7 @@ func (w *Watcher) Status() []Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	var list []Status
+	list := make([]Status, 0, len(w.entries))
 	for _, e := range w.entries {
 		if e.last == nil {
 			continue

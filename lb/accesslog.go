@@ -56,11 +56,15 @@ func (s *Server) tellProgress(ctx context.Context) {
 }
 
 // due gives the sessions that have reached another multiple of an age since they were looked at last.
-func (s *Server) due(last, now time.Time, every time.Duration) []settled {
-	return s.gather(func(l *listener) bool { return true }, func(c settled) bool {
-		born := c.walk().born
-		return now.Sub(born)/every > max(last.Sub(born), 0)/every
-	})
+func (s *Server) due(last, now time.Time, every time.Duration) (list []settled) {
+	for _, l := range s.running().everyListener() {
+		l.live.each(func(c settled) {
+			if born := c.walk().born; now.Sub(born)/every > max(last.Sub(born), 0)/every {
+				list = append(list, c)
+			}
+		})
+	}
+	return list
 }
 
 func (s *Server) logProgress(c admin.Conn) {

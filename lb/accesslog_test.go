@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
@@ -50,7 +51,8 @@ func TestDue(t *testing.T) {
 	r.serve()
 	greeting(t, r.dial())
 	s := r.server
-	born := s.gather(func(*listener) bool { return true }, func(settled) bool { return true })[0].walk().born
+	var born time.Time
+	s.match(admin.ConnFilter{}, func(c settled) { born = c.walk().born })
 	for _, tc := range []struct {
 		last, now time.Duration
 		want      int

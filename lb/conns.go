@@ -2,6 +2,7 @@ package lb
 
 import (
 	"cmp"
+	"container/heap"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,27 +14,44 @@ import (
 
 // Conns lists the sessions that a filter lets pass, the oldest first and at most f.Limit, and says how many there are.
 func (s *Server) Conns(f admin.ConnFilter) (list []admin.Conn, matched int) {
-	found := s.find(f)
-	order := make([]ranked, len(found))
-	for i, c := range found {
-		order[i] = ranked{c.walk().id, i}
-	}
-	slices.SortFunc(order, func(a, b ranked) int { return cmp.Compare(a.id, b.id) })
-	matched = len(found)
-	if f.Limit > 0 {
-		order = order[:min(f.Limit, matched)]
-	}
-	oldest := make([]settled, len(order))
-	for i, r := range order {
-		oldest[i] = found[r.at]
-	}
-	return describe(oldest), matched
+	first := oldest{most: f.Limit}
+	s.match(f, func(c settled) {
+		matched++
+		first.add(c)
+	})
+	slices.SortFunc(first.list, func(a, b settled) int { return cmp.Compare(a.walk().id, b.walk().id) })
+	return describe(first.list), matched
 }
 
-// ranked is where a session is in a list: to sort these is cheaper than to move what is said of sessions.
-type ranked struct {
-	id uint64
-	at int
+// oldest keeps the oldest of the sessions that it is given, at most so many; 0 is all. It is a heap with the youngest on top:
+// most sessions are younger still, and are not kept for a moment.
+type oldest struct {
+	most int
+	list []settled
+}
+
+func (o *oldest) add(c settled) {
+	switch {
+	case o.most <= 0:
+		o.list = append(o.list, c)
+	case len(o.list) < o.most:
+		heap.Push(o, c)
+	case c.walk().id < o.list[0].walk().id:
+		o.list[0] = c
+		heap.Fix(o, 0)
+	}
+}
+
+func (o *oldest) Len() int           { return len(o.list) }
+func (o *oldest) Less(i, k int) bool { return o.list[i].walk().id > o.list[k].walk().id }
+func (o *oldest) Swap(i, k int)      { o.list[i], o.list[k] = o.list[k], o.list[i] }
+func (o *oldest) Push(c any)         { o.list = append(o.list, c.(settled)) }
+
+// Pop is what a heap asks for; nothing is taken from this one.
+func (o *oldest) Pop() any {
+	last := o.list[len(o.list)-1]
+	o.list = o.list[:len(o.list)-1]
+	return last
 }
 
 // describe says what sessions are and do, in their order.
@@ -74,7 +92,8 @@ func describe(found []settled) []admin.Conn {
 
 // KillConns ends the sessions that a filter lets pass and says how many.
 func (s *Server) KillConns(f admin.ConnFilter) int {
-	found := s.find(f)
+	var found []settled
+	s.match(f, func(c settled) { found = append(found, c) })
 	for _, c := range found { // without the locks: a session that ends wants them
 		c.Kill(end.AdminKilled)
 	}
@@ -84,33 +103,24 @@ func (s *Server) KillConns(f admin.ConnFilter) int {
 	return len(found)
 }
 
-// find gives the sessions that a filter lets pass, in any order.
-func (s *Server) find(f admin.ConnFilter) []settled {
+// match visits the sessions that a filter lets pass, in any order, under the locks that sessions need to begin and to end.
+func (s *Server) match(f admin.ConnFilter, visit func(settled)) {
 	now := time.Now()
 	peer, _ := netip.ParseAddrPort(f.Peer) // or an address
 	host, _ := netip.ParseAddr(f.Peer)
-	return s.gather(func(l *listener) bool {
-		return (f.Listener == "" || l.name == f.Listener) && (f.Pool == "" || l.pool.name == f.Pool)
-	}, func(c settled) bool {
-		t := c.walk()
-		return (f.ID == 0 || t.id == f.ID) &&
-			(f.Epoch == 0 || c.epoch == f.Epoch) &&
-			(f.Peer == "" || c.peer.IsValid() && (c.peer == peer || c.peer.Addr() == host)) &&
-			(!f.Source.IsValid() || f.Source.Contains(c.client.Addr())) &&
-			(f.MinAge <= 0 || now.Sub(t.born) >= f.MinAge)
-	})
-}
-
-// gather gives the sessions of the listeners that are wanted, if they are wanted themselves.
-func (s *Server) gather(of func(*listener) bool, wanted func(settled) bool) (found []settled) {
 	for _, l := range s.running().everyListener() {
-		if of(l) {
-			l.live.each(func(c settled) {
-				if wanted(c) {
-					found = append(found, c)
-				}
-			})
+		if f.Listener != "" && l.name != f.Listener || f.Pool != "" && l.pool.name != f.Pool {
+			continue
 		}
+		l.live.each(func(c settled) {
+			t := c.walk()
+			if (f.ID == 0 || t.id == f.ID) &&
+				(f.Epoch == 0 || c.epoch == f.Epoch) &&
+				(f.Peer == "" || c.peer.IsValid() && (c.peer == peer || c.peer.Addr() == host)) &&
+				(!f.Source.IsValid() || f.Source.Contains(c.client.Addr())) &&
+				(f.MinAge <= 0 || now.Sub(t.born) >= f.MinAge) {
+				visit(c)
+			}
+		})
 	}
-	return found
 }

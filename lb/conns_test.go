@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -100,6 +101,26 @@ func TestConnsListsWhatLives(t *testing.T) {
 	r.closed()
 	if list, n := ask(admin.ConnFilter{}); len(list) != 0 || n != 0 {
 		t.Errorf("at rest: %v %d", list, n)
+	}
+}
+
+// However many there are, and in whatever order they come, the oldest are kept.
+func TestTheOldestAreKept(t *testing.T) {
+	for _, tc := range []struct{ of, most, want int }{{0, 10, 0}, {9, 10, 9}, {10, 10, 10}, {1000, 10, 10}, {1000, 1, 1}, {1000, 0, 1000}} {
+		o := oldest{most: tc.most}
+		for _, i := range rand.Perm(tc.of) {
+			o.add(settled{live: &parked{trip{id: uint64(i)}}})
+		}
+		ids := make(map[uint64]bool)
+		for _, c := range o.list {
+			ids[c.walk().id] = true
+			if c.walk().id >= uint64(tc.want) {
+				t.Errorf("%+v: %d is kept", tc, c.walk().id)
+			}
+		}
+		if len(ids) != tc.want || len(o.list) != tc.want {
+			t.Errorf("%+v: %d are kept", tc, len(o.list))
+		}
 	}
 }
 

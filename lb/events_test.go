@@ -86,7 +86,7 @@ func TestEventsWhateverTheLevel(t *testing.T) {
 	if got := lines.messages(); len(got) != 1 || got[0] != "no peer left" {
 		t.Errorf("log: %v", got)
 	}
-	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:0"}, nil, admin.NewRegistry(admin.NewMetrics(func(admin.Emit) {})), events, slog.New(slog.DiscardHandler))
+	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:0"}, nil, admin.NewMetrics(func(admin.Emit) {}), events, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/ebb-lb/ebb/lb/admin"
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
@@ -103,7 +102,7 @@ func (w *tee) String() string {
 // peerSeries counts the series that have a peer, and the peers that they are of.
 func (r *rig) peerSeries() (series, peers int) {
 	r.t.Helper()
-	families, err := admin.NewRegistry(r.server.metrics).Gather()
+	families, err := r.server.metrics.Gather()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (s *Server) newAdmin(c config.Admin) (*admin.Server, error) {
 			}
 		}
 	}
-	return admin.NewServer(settings, s, admin.NewRegistry(s.metrics), s.events, s.log)
+	return admin.NewServer(settings, s, s.metrics, s.events, s.log)
 }
 
 func access(c config.Admin) admin.Access {

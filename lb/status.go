@@ -45,8 +45,9 @@ func (s *Server) names(pools []*livePool) []admin.Name {
 	for i, p := range pools {
 		fed[i] = p.members.feeds()
 	}
-	list := []admin.Name{}
-	for _, n := range s.watcher.Status() {
+	known := s.watcher.Status()
+	list := make([]admin.Name, 0, len(known))
+	for _, n := range known {
 		name := admin.Name{
 			Name: n.Name, Type: n.Type.String(), Resolver: n.Resolver, Server: n.Server, Kind: n.Kind.String(), Rcode: n.RcodeName(),
 			TTL: n.TTL.Seconds(), Age: n.Age.Seconds(), Stale: n.Stale, Next: n.Next.Seconds(), Failures: n.Failures,

@@ -50,7 +50,7 @@ func (t *Table) Status() Status {
 
 // status is what the newest epoch says to a request. The caller holds t.mu.
 func (t *Table) status(now *epoch, at *Request) Status {
-	s := Status{Name: t.opts.Name, Epoch: now.id, Tier: now.tier}
+	s := Status{Name: t.opts.Name, Epoch: now.id, Tier: now.tier, Peers: make([]PeerStatus, 0, len(t.peers))}
 	seen := now.seen(at)
 	for _, e := range t.retired {
 		s.Epochs = append(s.Epochs, EpochStatus{e.id, e.cause, e.born, e.sessions(), true})

@@ -20,7 +20,7 @@ const (
 // start serves with settings until the test ends.
 func start(t *testing.T, c Settings, source Source) *Server {
 	t.Helper()
-	s, err := NewServer(c, source, NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(c, source, NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestSE4BodiesAreBounded(t *testing.T) {
 		t.Errorf("a large body: %s", b)
 	}
 
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

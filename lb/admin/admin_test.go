@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 )
 
@@ -138,7 +137,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func serve(t *testing.T, source Source, sample func(Emit)) *Server {
 	t.Helper()
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, source, NewRegistry(NewMetrics(sample)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, source, NewMetrics(sample), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,19 +274,19 @@ func TestSE2HostsThatAreNotThisMachine(t *testing.T) {
 
 func TestSE1OnlyLoopback(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", "192.0.2.1:0", ":0", "localhost:0", "nonsense", ""} {
-		if s, err := NewServer(Settings{Listen: addr}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil {
+		if s, err := NewServer(Settings{Listen: addr}, example(), NewMetrics(nothing), NewEvents(), quiet); err == nil {
 			t.Errorf("%q: listens on %s", addr, s.Addr())
 			s.Close()
 		} else if !strings.HasPrefix(err.Error(), "admin: ") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := NewServer(Settings{Listen: s.Addr()}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
+	if _, err := NewServer(Settings{Listen: s.Addr()}, example(), NewMetrics(nothing), NewEvents(), quiet); err == nil || !strings.Contains(err.Error(), s.Addr()) {
 		t.Errorf("the same address again: %v", err)
 	}
 }
@@ -342,7 +341,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func TestShutdownWithRoomTaken(t *testing.T) {
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,9 +408,7 @@ func TestSamplesAreMerged(t *testing.T) {
 		emit(LogDropped, 9)
 	})
 	m.Connect("db").Observe(0.003)
-	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(m)
-	families, err := r.Gather()
+	families, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

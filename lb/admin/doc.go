@@ -1,6 +1,6 @@
 // Package admin is the window of a running balancer: an HTTP API, metrics for Prometheus, and a client.
 //
-//	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:9321"}, source, admin.NewRegistry(metrics), events, log)
+//	s, err := admin.NewServer(admin.Settings{Listen: "127.0.0.1:9321"}, source, metrics, events, log)
 //	go s.Serve()
 //	defer s.Shutdown(ctx)
 //

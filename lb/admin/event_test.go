@@ -18,7 +18,7 @@ import (
 func serveEvents(t *testing.T) (*Server, *Events) {
 	t.Helper()
 	e := NewEvents()
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), e, quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), e, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestA3FollowersAreBounded(t *testing.T) {
 
 // Followers do not hold up the end.
 func TestShutdownEndsTheStreams(t *testing.T) {
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

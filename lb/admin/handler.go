@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +29,7 @@ type route struct {
 	serve        http.HandlerFunc
 }
 
-func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
+func routes(s Source, metrics prometheus.Gatherer, events *streams) []route {
 	get := func(path string, serve http.HandlerFunc) route { return route{http.MethodGet, path, serve} }
 	var description map[string]any
 	list := []route{
@@ -64,7 +65,7 @@ func routes(s Source, metrics *prometheus.Registry, events *streams) []route {
 	return list
 }
 
-func handler(s Source, metrics *prometheus.Registry, events *streams, g *gate) http.Handler {
+func handler(s Source, metrics prometheus.Gatherer, events *streams, g *gate) http.Handler {
 	var paths []string
 	byPath := make(map[string][]route)
 	for _, r := range routes(s, metrics, events) {
@@ -243,15 +244,21 @@ const readable = 64 << 10
 func document(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	var b bytes.Buffer
-	_ = json.NewEncoder(&b).Encode(v) // into memory
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	_ = json.NewEncoder(b).Encode(v) // into memory
 	if b.Len() < readable {
 		var indented bytes.Buffer
 		_ = json.Indent(&indented, b.Bytes(), "", "  ") // which is JSON
-		b = indented
+		_, _ = indented.WriteTo(w)                      // the client may be gone
+		return
 	}
-	_, _ = w.Write(b.Bytes()) // the client may be gone
+	_, _ = w.Write(b.Bytes())
 }
+
+// buffers hold documents on their way: one of a thousand peers has half a megabyte.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // RefreshRequest is the body of /v1/dns/refresh. Without a name all are meant.
 type RefreshRequest struct {

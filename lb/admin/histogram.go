@@ -2,9 +2,8 @@ package admin
 
 import (
 	"strconv"
-	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Sum is what stands for a bucket where the sum of all values of a histogram is given.
@@ -16,7 +15,7 @@ var UDPBatchBounds = [...]float64{1, 2, 4, 8, 16, 32, 64}
 // histogram defines a metric that is sampled bucket by bucket: a sample has one label more, which is the bucket, and the value is
 // how many there were in it and in no smaller one; or Sum.
 func histogram(name, help string, bounds []float64, labels ...string) *Metric {
-	m := define(0, name, help, labels...)
+	m := define(dto.MetricType_HISTOGRAM, name, help, labels...)
 	m.bounds = bounds
 	return m
 }
@@ -29,47 +28,45 @@ func (m *Metric) Bucket(i int) string {
 	return strconv.FormatFloat(m.bounds[i], 'f', -1, 64)
 }
 
-// histograms is one metric at one scrape.
-type histograms struct {
-	metric *Metric
-	of     map[string]*histogramSeries
-}
-
-type histogramSeries struct {
-	labels []string
-	counts map[string]uint64
-	sum    float64
-}
-
-// add takes a sample: the last label says which bucket it is of.
-func (h *histograms) add(value float64, labels []string) {
-	last := len(labels) - 1
-	key := strings.Join(labels[:last], "\x00")
-	s := h.of[key]
-	if s == nil {
-		s = &histogramSeries{labels: labels[:last], counts: make(map[string]uint64)}
-		h.of[key] = s
-	}
-	if labels[last] == Sum {
-		s.sum = value
-		return
-	}
-	s.counts[labels[last]] = uint64(value)
-}
-
-func (h *histograms) collect(ch chan<- prometheus.Metric) {
-	for _, s := range h.of {
-		count, upTo := uint64(0), make(map[float64]uint64, len(h.metric.bounds))
-		for i := range len(h.metric.bounds) + 1 {
-			count += s.counts[h.metric.Bucket(i)]
-			if i < len(h.metric.bounds) {
-				upTo[h.metric.bounds[i]] = count
+// histograms makes of the series of the buckets the histograms that a scrape sends.
+func (m *Metric) histograms(list []series) (all []*dto.Metric) {
+	last := len(m.labels)
+	for len(list) > 0 {
+		first := list[0].labels
+		first[last] = ""
+		counts, sum, n := make([]uint64, len(m.bounds)+1), 0.0, 0
+		for ; n < len(list); n++ {
+			of := list[n].labels
+			bucket := of[last]
+			if of[last] = ""; of != first {
+				break
+			}
+			if bucket == Sum {
+				sum = list[n].value
+				continue
+			}
+			for i := range counts {
+				if m.Bucket(i) == bucket {
+					counts[i] = uint64(list[n].value)
+				}
 			}
 		}
-		c, err := prometheus.NewConstHistogram(h.metric.desc, count, s.sum, upTo, s.labels...)
-		if err != nil {
-			c = prometheus.NewInvalidMetric(h.metric.desc, err)
+		list = list[n:]
+		h := &dto.Histogram{SampleSum: &sum}
+		count := uint64(0)
+		for i, bound := range m.bounds {
+			count += counts[i]
+			h.Bucket = append(h.Bucket, &dto.Bucket{CumulativeCount: proto(count), UpperBound: proto(bound)})
 		}
-		ch <- c
+		h.SampleCount = proto(count + counts[len(m.bounds)])
+		metric := &dto.Metric{Histogram: h}
+		for _, at := range m.order {
+			metric.Label = append(metric.Label, &dto.LabelPair{Name: &m.labels[at], Value: proto(first[at])})
+		}
+		all = append(all, metric)
 	}
+	return all
 }
+
+// proto is a value as protobuf has it.
+func proto[T any](v T) *T { return &v }

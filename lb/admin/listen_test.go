@@ -22,7 +22,7 @@ func socketPath(t *testing.T) string {
 
 func TestSocketAtAPath(t *testing.T) {
 	path := socketPath(t)
-	s, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o640, Group: os.Getgid()}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o640, Group: os.Getgid()}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestSocketAtAPath(t *testing.T) {
 	if err != nil || got.Version != "1" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o600, Group: -1}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil ||
+	if _, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o600, Group: -1}, example(), NewMetrics(nothing), NewEvents(), quiet); err == nil ||
 		err.Error() != "admin: listen unix "+path+": address already in use" {
 		t.Errorf("a path that is served: %v", err)
 	}
@@ -82,7 +82,7 @@ func TestWhatIsAtThePath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, at := range []string{file, filepath.Dir(file), file + "/under", filepath.Dir(file) + "/none/admin.sock"} {
-		s, err := NewServer(Settings{Listen: "unix:" + at, Mode: 0o600, Group: -1}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+		s, err := NewServer(Settings{Listen: "unix:" + at, Mode: 0o600, Group: -1}, example(), NewMetrics(nothing), NewEvents(), quiet)
 		if err == nil {
 			t.Errorf("%s: listens", at)
 			s.Close()
@@ -101,7 +101,7 @@ func TestSocketWithAGroupThatIsNotOurs(t *testing.T) {
 		t.Skip("root may give files to every group")
 	}
 	path := socketPath(t)
-	if s, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o660, Group: 0}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet); err == nil {
+	if s, err := NewServer(Settings{Listen: "unix:" + path, Mode: 0o660, Group: 0}, example(), NewMetrics(nothing), NewEvents(), quiet); err == nil {
 		t.Error("took a group that is not its own")
 		s.Close()
 	}

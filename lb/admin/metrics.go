@@ -5,12 +5,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Metric is one metric that is sampled at a scrape. Its name and labels are a contract with dashboards.
 type Metric struct {
-	desc   *prometheus.Desc
-	kind   prometheus.ValueType
+	index  int // in sampled
+	name   string
+	help   string
+	kind   dto.MetricType
 	max    bool      // of several values for the same labels the largest counts, not their sum
 	bounds []float64 // of the buckets of a histogram
 	labels []string
@@ -19,18 +22,18 @@ type Metric struct {
 
 var sampled []*Metric
 
-func define(kind prometheus.ValueType, name, help string, labels ...string) *Metric {
-	m := &Metric{desc: prometheus.NewDesc(name, help, labels, nil), kind: kind, labels: labels, order: byName(labels)}
+func define(kind dto.MetricType, name, help string, labels ...string) *Metric {
+	m := &Metric{index: len(sampled), name: name, help: help, kind: kind, labels: labels, order: byName(labels)}
 	sampled = append(sampled, m)
 	return m
 }
 
 func counter(name, help string, labels ...string) *Metric {
-	return define(prometheus.CounterValue, name, help, labels...)
+	return define(dto.MetricType_COUNTER, name, help, labels...)
 }
 
 func gauge(name, help string, labels ...string) *Metric {
-	return define(prometheus.GaugeValue, name, help, labels...)
+	return define(dto.MetricType_GAUGE, name, help, labels...)
 }
 
 func worst(name, help string, labels ...string) *Metric {
@@ -87,10 +90,12 @@ var (
 // Emit takes one sample. Values for the same metric and labels are merged.
 type Emit func(m *Metric, value float64, labels ...string)
 
-// Metrics are what a balancer exports: samples taken at each scrape, and histograms that are fed as things happen.
+// Metrics are what a balancer exports: samples taken at each scrape, histograms that are fed as things happen, and what the Go
+// runtime and the process tell of themselves.
 type Metrics struct {
 	sample    func(Emit)
-	last      atomic.Int64 // how many series the last scrape had
+	last      []atomic.Int64 // how many series each of the sampled metrics had in the last scrape
+	fed       *prometheus.Registry
 	connect   *prometheus.HistogramVec
 	firstByte *prometheus.HistogramVec
 }
@@ -103,11 +108,13 @@ func NewMetrics(sample func(Emit)) *Metrics {
 	seconds := func(name, help string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: durations}, []string{"pool"})
 	}
-	return &Metrics{
-		sample:    sample,
+	m := &Metrics{
+		sample: sample, last: make([]atomic.Int64, len(sampled)), fed: prometheus.NewRegistry(),
 		connect:   seconds("ebb_connect_seconds", "How long connecting to a peer took, where it succeeded."),
 		firstByte: seconds("ebb_first_byte_seconds", "Time from a session's start to the first byte of its peer."),
 	}
+	m.fed.MustRegister(m.connect, m.firstByte, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
 }
 
 // Connect is where a pool's successful connects are observed, in seconds.
@@ -122,20 +129,4 @@ func (m *Metrics) FirstByte(pool string) prometheus.Observer {
 func (m *Metrics) Forget(pool string) {
 	m.connect.DeleteLabelValues(pool)
 	m.firstByte.DeleteLabelValues(pool)
-}
-
-// Describe implements prometheus.Collector.
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, s := range sampled {
-		ch <- s.desc
-	}
-	m.connect.Describe(ch)
-	m.firstByte.Describe(ch)
-}
-
-// NewRegistry makes a registry of the metrics and those of the Go runtime and the process.
-func NewRegistry(m *Metrics) *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
 }

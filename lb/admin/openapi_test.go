@@ -39,7 +39,7 @@ func TestOpenAPIHasTheRoutes(t *testing.T) {
 	s := start(t, Settings{Listen: "127.0.0.1:0"}, example())
 	paths, _ := description(t, s)
 	served := make(map[string]bool)
-	for _, r := range routes(example(), NewRegistry(NewMetrics(nothing)), s.streams) {
+	for _, r := range routes(example(), NewMetrics(nothing), s.streams) {
 		key := r.method + " " + r.path
 		served[key] = true
 		said := paths[r.path][strings.ToLower(r.method)]

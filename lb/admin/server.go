@@ -65,7 +65,7 @@ type Server struct {
 }
 
 // NewServer binds the address. One that other hosts reach needs a token. The kernel queues clients until Serve.
-func NewServer(c Settings, source Source, metrics *prometheus.Registry, events *Events, log *slog.Logger) (*Server, error) {
+func NewServer(c Settings, source Source, metrics prometheus.Gatherer, events *Events, log *slog.Logger) (*Server, error) {
 	ln, local, err := c.bind()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)

@@ -55,7 +55,7 @@ func TestSwitchOverTheAPI(t *testing.T) {
 
 // It goes on for longer than a request may otherwise take to be read.
 func TestSwitchOutlivesTheReadTimeout(t *testing.T) {
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewRegistry(NewMetrics(nothing)), NewEvents(), quiet)
+	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
