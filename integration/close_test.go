@@ -148,3 +148,33 @@ func atLeast(t *testing.T, what string, took, limit time.Duration) {
 		t.Errorf("%s came after %v, expected %v and little more", what, took, limit)
 	}
 }
+
+// TestHC9 stops ebb, with no time for sessions to end, while large answers are on their way to clients that do not take them.
+func TestHC9(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			const sessions = 20
+			b := serve(t, at(2, freePort(t)), func(c peerConn) { _, _ = c.Write(make([]byte, 64<<20)) })
+			e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "1ms"` + "\n" + onEngine(engine)})
+			for range sessions {
+				dialNarrow(t, e.addr).recv(t, 1)
+			}
+			begin := time.Now()
+			if code := e.stop(t); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			t.Logf("gone within %v", time.Since(begin))
+			e.soundLog(t)
+			ended := e.logs.ended()
+			for _, s := range ended {
+				if s.End != "shutdown" {
+					t.Errorf("%+v", s)
+				}
+			}
+			if len(ended) != sessions {
+				t.Errorf("%d lines of %d sessions", len(ended), sessions)
+			}
+		})
+	}
+}

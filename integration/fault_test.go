@@ -115,16 +115,3 @@ func TestFaultsInSystemCallsOfSessions(t *testing.T) {
 		})
 	}
 }
-
-// TestWithoutARingEpollServes has io_uring refused for lack of memory.
-func TestWithoutARingEpollServes(t *testing.T) {
-	b := echo(t, at(2, freePort(t)))
-	e := start(t, setup{place: failing(t, "io_uring_setup:error=ENOMEM"), plain: true, hosts: []string{host(2)}, port: b.addr.Port()})
-	if err := talk(e.addr); err != nil {
-		t.Error(err)
-	}
-	if s := e.status(t); s.Engine != "epoll" {
-		t.Errorf("engine %q", s.Engine)
-	}
-	oracle(t, e, b)
-}

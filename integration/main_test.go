@@ -28,6 +28,10 @@ import (
 var binDir string // holds the built binaries
 
 func TestMain(m *testing.M) {
+	if os.Getenv(forbidIOUring) != "" {
+		fmt.Fprintln(os.Stderr, execFiltered())
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "ebb-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -92,4 +93,60 @@ func TestTO4(t *testing.T) {
 	}
 	c.abort()
 	oracle(t, e, b)
+}
+
+// TestTO6 has clients that are slow with their header: the time for it runs from the accept, and no byte makes it longer. Who has
+// said it whole is not under it any more.
+func TestTO6(t *testing.T) {
+	header := []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x0f\x00") // v2, LOCAL, 3840 bytes of TLVs
+	header = append(header, make([]byte, 3840)...)
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			b := echo(t, at(2, freePort(t)))
+			e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine), listener: "proxy_in = [\"127.0.0.0/8\"]\npreread_timeout = \"1s\""})
+			for name, first := range map[string]int{"byte by byte": 1, "all but the last": len(header) - 1} {
+				begin := time.Now()
+				c := dial(t, e.addr)
+				c.send(t, header[:first])
+				var writing sync.WaitGroup
+				cut := make(chan struct{})
+				if name == "byte by byte" {
+					writing.Go(func() {
+						tick := time.NewTicker(100 * time.Millisecond)
+						defer tick.Stop()
+						for next := first; next < len(header)-1; next++ {
+							select {
+							case <-tick.C:
+								_, _ = c.Write(header[next : next+1]) // the reader finds out
+							case <-cut:
+								return
+							}
+						}
+					})
+				}
+				if n, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("%s: read %d bytes, %v, want the end", name, n, err)
+				}
+				close(cut)
+				writing.Wait()
+				atLeast(t, name+": the client's end", time.Since(begin), time.Second)
+				c.abort()
+			}
+			c := dial(t, e.addr)
+			c.send(t, header)
+			time.Sleep(1500 * time.Millisecond) // the scenario: whole, and then silent for longer than the header may take
+			c.echoes(t, []byte("still here"))
+			c.Close()
+			oracle(t, e)
+			for _, s := range e.logs.ended() {
+				if want := map[bool]string{true: "client_fin", false: "preread_timeout"}[s.In > 0]; s.End != want {
+					t.Errorf("%+v", s)
+				}
+			}
+			if n := b.accepted.Load(); n != 1 {
+				t.Errorf("the peer has seen %d connections", n)
+			}
+		})
+	}
 }

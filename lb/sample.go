@@ -46,6 +46,13 @@ func (s *Server) sample(emit admin.Emit) {
 			emit(admin.DNSAnswerAge, n.Age.Seconds(), n.Name, n.Type.String())
 		}
 	}
+	if s.loops != nil {
+		n := s.loops.Counts()
+		emit(admin.RelayPaused, float64(n.Paused))
+		emit(admin.RelayResumed, float64(n.Resumed))
+		emit(admin.RelayStarved, float64(n.Starved))
+		emit(admin.RelaySpliced, float64(n.Spliced))
+	}
 	dropped := uint64(0)
 	if s.opts.Sink != nil {
 		dropped = s.opts.Sink.Dropped()

@@ -55,6 +55,11 @@ var (
 	UDPJoined      = counter("ebb_udp_joined_total", "Datagrams that were sent in one message with others, which the kernel cuts up.", "listener", "direction")
 	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
 
+	RelayPaused  = counter("ebb_relay_paused_total", "Times that a stream was left alone, because the other side had not taken what was there. Those that are now: this minus ebb_relay_resumed_total.")
+	RelayResumed = counter("ebb_relay_resumed_total", "Of these, those that are over: what was there was taken, or the session has ended.")
+	RelayStarved = counter("ebb_relay_starved_total", "Receives that had to wait for a buffer: 64 MiB for each loop, of which one stream has 256 KiB at most.")
+	RelaySpliced = counter("ebb_relay_spliced_bytes_total", "Payload bytes that were moved without being copied.")
+
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")
 	PeerSessionsTotal  = counter("ebb_peer_sessions_total", "Sessions and connect attempts that ended on a peer, by why.", "pool", "peer", "end")
 	PeerUp             = gauge("ebb_peer_up", "1 if the peer is fit for new sessions: listed, not down, not ejected, its check passed; it may be standing by.", "pool", "peer")

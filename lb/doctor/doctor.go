@@ -6,10 +6,12 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Needs is what a balancer is about to use.
@@ -118,16 +120,23 @@ func (m Machine) engine(n Needs) (Finding, bool) {
 		f.Fix = "sysctl -w kernel.io_uring_disabled=0"
 	} else if major < 6 {
 		f.Fix = fmt.Sprintf("a kernel from 6.0 on; this is %d.%d", major, minor)
+	} else if errors.Is(err, syscall.ENOMEM) {
+		f.Fix = lockMore(n)
 	} else {
 		f.Fix = "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp filter of the container or unit"
 	}
 	return f, true
 }
 
-// Rings count against RLIMIT_MEMLOCK until Linux 5.12.
+// lockMore raises RLIMIT_MEMLOCK.
+func lockMore(n Needs) string { return fmt.Sprintf("LimitMEMLOCK=%dM in the unit", max(n.Loops, 1)) }
+
+// Rings count against RLIMIT_MEMLOCK until Linux 5.12 and again from 6.14 on, but for who has CAP_IPC_LOCK. One loop takes less
+// than 256 KiB (6.18).
 func (m Machine) memlock(n Needs) (Finding, bool) {
 	major, minor, text := m.Kernel()
-	if major == 0 || major > 5 || major == 5 && minor >= 12 || n.Engine == "portable" || n.Engine == "epoll" {
+	free := major == 5 && minor >= 12 || major == 6 && minor < 14
+	if major == 0 || free || n.Engine == "portable" || n.Engine == "epoll" {
 		return Finding{}, false
 	}
 	soft, err := m.Memlock()
@@ -137,7 +146,7 @@ func (m Machine) memlock(n Needs) (Finding, bool) {
 	f := Finding{Name: "locked memory", State: OK, Found: fmt.Sprintf("%d KiB, Linux %s", soft>>10, text)}
 	if need := uint64(max(n.Loops, 1)) << 20; soft < need {
 		f.State, f.Cost = Warn, "rings may be refused; ebb then runs on epoll"
-		f.Fix = fmt.Sprintf("LimitMEMLOCK=%dM in the unit", max(n.Loops, 1))
+		f.Fix = lockMore(n)
 	}
 	return f, true
 }

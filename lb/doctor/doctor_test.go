@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 )
@@ -41,7 +43,7 @@ func find(list []Finding, name string) (Finding, bool) {
 func TestAWellMachineLacksNothing(t *testing.T) {
 	m, _ := machine()
 	list := m.Examine(Needs{Sessions: 10000, Loops: 2, Engine: "auto", LowPorts: nil})
-	if len(list) != 5 {
+	if len(list) != 6 {
 		t.Errorf("%d findings: %v", len(list), list)
 	}
 	for _, f := range list {
@@ -107,6 +109,17 @@ func TestWhatAMachineLacks(t *testing.T) {
 			m.Kernel = func() (int, int, string) { return 5, 11, "5.11.1" }
 			m.Memlock = func() (uint64, error) { return 64 << 10, nil }
 		}, usual, "locked memory", Warn, "64 KiB", "rings", "LimitMEMLOCK=2M"},
+		{"locked memory on new kernels", func(m *Machine, _ fstest.MapFS) {
+			m.Memlock = func() (uint64, error) { return 64 << 10, nil }
+		}, usual, "locked memory", Warn, "64 KiB, Linux 6.18.0", "rings", "LimitMEMLOCK=2M"},
+		{"no memory for a ring", func(m *Machine, _ fstest.MapFS) {
+			m.Open = func(engine string, _ int) error {
+				if engine == "uring" {
+					return fmt.Errorf("io_uring_setup: %w", syscall.ENOMEM)
+				}
+				return nil
+			}
+		}, usual, "engine", Warn, "cannot allocate memory", "epoll", "LimitMEMLOCK=2M"},
 		{"low port without the right", nil, Needs{LowPorts: []int{443, 53}}, "ports below 1024", Bad, "[443 53]", "cannot listen", "port_start=53"},
 		{"low port with the right", func(m *Machine, _ fstest.MapFS) { m.MayBindLow = func() bool { return true } },
 			Needs{LowPorts: []int{53}}, "ports below 1024", OK, "[53], allowed", "", ""},
@@ -142,6 +155,7 @@ func TestUnreadableSettingsAreLeftOut(t *testing.T) {
 	proc["sys/net/core/somaxconn"] = &fstest.MapFile{Data: []byte("many")}
 	proc["sys/net/ipv4/ip_local_port_range"] = &fstest.MapFile{Data: []byte("1")}
 	proc["sys/fs/pipe-user-pages-soft"] = &fstest.MapFile{Mode: fs.ModeDir}
+	m.Memlock = func() (uint64, error) { return 0, errNo }
 	for _, name := range []string{"listen queue", "source ports", "pipes for bulk", "conntrack", "locked memory", "ports below 1024"} {
 		if f, ok := find(m.Examine(Needs{Sessions: 1, Engine: "auto"}), name); ok {
 			t.Errorf("%+v", f)

@@ -23,6 +23,7 @@ type carrying struct {
 	held    bool // pipe is borrowed
 	moving  bool // settled
 	blocked bool // waits for the sink
+	stalled bool // the sink has not taken all that it was to take when it was last full
 	inside  int  // bytes in the pipe
 	small   int  // small reads in a row
 }
@@ -64,6 +65,12 @@ func (p *pipes) move(from, to *record) (m moved) {
 			m.sink = errno
 			return m
 		}
+	}
+	switch {
+	case c.inside > 0 && to.ready&writable == 0:
+		p.stall(c, true)
+	case c.inside == 0:
+		p.stall(c, false)
 	}
 	if c.inside == 0 && c.small >= smallReads {
 		p.release(c)
@@ -110,8 +117,22 @@ func (p *pipes) fill(from *record, m *moved) bool {
 	return false
 }
 
+// stall counts that a stream waits for its sink, or that it does so no more.
+func (p *pipes) stall(c *carrying, is bool) {
+	switch {
+	case is == c.stalled:
+		return
+	case is:
+		p.stats.Pause()
+	default:
+		p.stats.Resume()
+	}
+	c.stalled = is
+}
+
 // release gives the pipe back. Bytes in it belong to a stream that is cut.
 func (p *pipes) release(c *carrying) {
+	p.stall(c, false)
 	if !c.held {
 		return
 	}

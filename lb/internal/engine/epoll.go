@@ -49,6 +49,7 @@ type epoll struct {
 
 func openEpoll(o Options) (Engine, error) {
 	e := &epoll{events: make([]unix.EpollEvent, min(o.Events, 512)), accept4: accept4, connect: connect, wishes: wishes{bulk: pipes{make: newPipe}}}
+	e.bulk.stats = &e.stats
 	var err error
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)

@@ -20,6 +20,8 @@ type pipes struct {
 	idle []pipe
 	out  int                          // lent
 	make func() (pipe, syscall.Errno) // makes one; a value, so that tests can make it fail
+
+	stats *Stats // of the engine
 }
 
 const (

@@ -50,6 +50,7 @@ func (k kind) inFlight() state { return inAccept << (k - kindAccept) }
 
 func openURing(o Options) (Engine, error) {
 	u := &uring{wishes: wishes{bulk: pipes{make: newPipe}}}
+	u.bulk.stats = &u.stats
 	var err error
 	if u.wake, err = newWaker(); err != nil {
 		return nil, err

@@ -142,6 +142,7 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 		}
 		if !k.half[from].paused && l.engine.Queued(k.socket[to]) >= l.engine.Room() {
 			k.half[from].paused = true
+			l.engine.Stats().Pause()
 			l.engine.Pause(k.socket[from])
 		}
 	case c.Result == 0 && !k.half[to].passed && sock.Gone(int(k.fd[from])):
@@ -202,10 +203,18 @@ func (l *loop) sent(k *carried, to side, c *engine.Completion) {
 		k.talk.pass(from)
 	}
 	if k.half[from].paused && l.engine.Queued(k.socket[to]) <= l.engine.Room()/2 {
-		k.half[from].paused = false
+		l.resumed(&k.half[from])
 		l.engine.Receive(k.socket[from])
 	}
 	l.pass(slot, k, from)
+}
+
+// resumed ends the pause of a stream, if there is one.
+func (l *loop) resumed(h *half) {
+	if h.paused {
+		h.paused = false
+		l.engine.Stats().Resume()
+	}
 }
 
 // pass passes the end of one side's stream on, once all bytes before it are sent. The session ends when both are.
@@ -242,6 +251,8 @@ func (l *loop) cut(slot int32, k *carried, w end.Word) {
 func (l *loop) finish(slot int32, k *carried, w end.Word) {
 	relayed := k.half[server].open
 	l.wheel.Clear(slot)
+	l.resumed(&k.half[client])
+	l.resumed(&k.half[server])
 	k.phase, k.word = ending, w
 	rst := w == end.ClientReset || w == end.ServerReset
 	if !relayed {

@@ -60,6 +60,18 @@ func (ls *Loops) Engine() string { return ls.engine }
 // Why tells why "auto" did not choose uring; "" if it did, or was not asked.
 func (ls *Loops) Why() string { return ls.why }
 
+// Counts is what all loops have done since they began.
+func (ls *Loops) Counts() (c Counts) {
+	for _, l := range ls.loops {
+		s := l.engine.Stats()
+		c.Resumed += s.Resumed.Load() // before what it never exceeds
+		c.Paused += s.Paused.Load()
+		c.Starved += s.NoBuffers.Load()
+		c.Spliced += s.Spliced.Load()
+	}
+	return c
+}
+
 // Close ends the loops. Every listener is closed and every session done.
 func (ls *Loops) Close() {
 	for _, l := range ls.loops {

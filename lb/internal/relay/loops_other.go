@@ -40,6 +40,9 @@ func (*Loops) Count() int { return 0 }
 // Why is empty.
 func (*Loops) Why() string { return "" }
 
+// Counts is zero.
+func (*Loops) Counts() (c Counts) { return c }
+
 // Close does nothing.
 func (*Loops) Close() {}
 

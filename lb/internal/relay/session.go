@@ -54,6 +54,14 @@ type Options struct {
 	Preface          []byte        // goes to the peer before anything else; at most what a new socket takes at once, 4 KiB
 }
 
+// Counts is what loops have done.
+type Counts struct {
+	Paused  uint64 // times that a stream was left alone, because the other side had not taken what was there
+	Resumed uint64 // of them, those that are over
+	Starved uint64 // receives that waited for another session's bytes to be taken, the memory for all of a loop being used up
+	Spliced uint64 // bytes that were moved without being copied
+}
+
 // Director decides for one session. Its methods are called from the goroutine that owns the session, never at the same
 // time, and must not block.
 type Director interface {

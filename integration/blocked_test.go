@@ -1,0 +1,197 @@
+//go:build linux
+
+package integration
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// obedient does what the first byte of a client says: 'r', it writes a page; 'w', it reads no more; 'e', it is an echo.
+func obedient(t *testing.T, addr uint16, page int) *backend {
+	t.Helper()
+	return serve(t, at(2, addr), func(c peerConn) {
+		_ = c.SetReadBuffer(16 << 10)
+		_ = c.SetWriteBuffer(16 << 10)
+		var order [1]byte
+		if _, err := io.ReadFull(c, order[:]); err != nil {
+			return
+		}
+		switch order[0] {
+		case 'r':
+			_, _ = c.Write(make([]byte, page))
+		case 'w':
+			<-c.b.quit
+		default:
+			c.echo()
+		}
+	})
+}
+
+// standstill waits until no byte is moved any more.
+func (e *ebb) standstill(t *testing.T) {
+	t.Helper()
+	last := -1.0
+	eventually(t, "full buffers", func() bool {
+		time.Sleep(300 * time.Millisecond) // long enough for a relay that can move to have moved
+		before := last
+		last = e.metrics(t).sum("ebb_bytes_total")
+		return last == before
+	})
+}
+
+// boxed is ebb in a memory cgroup of its own, where one can be made; peak is the most that it has taken, 0 where not.
+func boxed(t *testing.T, limit int64) (p place, peak func() int64) {
+	t.Helper()
+	for _, kind := range []struct{ dir, limit, peak string }{
+		{"/sys/fs/cgroup", "memory.max", "memory.peak"},
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
+	} {
+		dir, err := os.MkdirTemp(kind.dir, "ebb-test-")
+		if err != nil {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, kind.limit), os.O_WRONLY, 0) // makes none, where this is no cgroup
+		if err == nil {
+			_, err = f.WriteString(strconv.FormatInt(limit, 10))
+			f.Close()
+		}
+		if err != nil {
+			_ = os.Remove(dir)
+			continue
+		}
+		t.Cleanup(func() { // once the process in it is gone
+			eventually(t, "an empty cgroup", func() bool { return os.Remove(dir) == nil })
+		})
+		return place{under: []string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}}, func() int64 {
+			b, _ := os.ReadFile(filepath.Join(dir, kind.peak))
+			n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+			return n
+		}
+	}
+	t.Log("no memory cgroup can be made here: the process alone is measured")
+	return place{}, func() int64 { return 0 }
+}
+
+// TestBP2 blocks 1000 sessions, half of them each way, in 256 MiB. A hundred others go on beside them; that they do not wait for
+// longer than they did is measured and said. BP-6: each pause has ended when the sessions have.
+func TestBP2(t *testing.T) {
+	const blocked, active, rounds, page, limit = 1000, 100, 20, 2 << 20, 256 << 20
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			port := freePort(t)
+			b := obedient(t, port, page)
+			box, peak := boxed(t, limit)
+			e := start(t, setup{plain: true, place: box, hosts: []string{host(2)}, port: port, top: onEngine(engine)})
+			talks := func() (p99 time.Duration) {
+				var took []time.Duration
+				var live []client
+				for range active {
+					c := dial(t, e.addr)
+					c.send(t, []byte("e"))
+					live = append(live, c)
+				}
+				for range rounds {
+					for _, c := range live {
+						begin := time.Now()
+						c.echoes(t, []byte("still here"))
+						took = append(took, time.Since(begin))
+					}
+				}
+				for _, c := range live {
+					c.Close()
+				}
+				slices.Sort(took)
+				return took[len(took)*99/100]
+			}
+			before := talks()
+			var all []client
+			var writers sync.WaitGroup
+			for i := range blocked {
+				c := dialNarrow(t, e.addr)
+				all = append(all, c)
+				if i%2 == 0 {
+					c.send(t, []byte("r"))
+					continue
+				}
+				c.send(t, []byte("w"))
+				_ = c.SetWriteBuffer(16 << 10)
+				writers.Go(func() { _, _ = c.Write(make([]byte, page)) })
+			}
+			e.standstill(t)
+			m := e.metrics(t)
+			if moved := m.sum("ebb_bytes_total"); moved >= blocked*page {
+				t.Fatal("all was moved: nothing pushed back")
+			}
+			paused, resumed := m.sum("ebb_relay_paused_total"), m.sum("ebb_relay_resumed_total")
+			if engine != "portable" && paused < resumed+blocked/2 {
+				t.Errorf("%v pauses, %v of them over, while %d sessions are blocked", paused, resumed, blocked)
+			}
+			after := talks()
+			most := e.status64(t, "VmHWM")
+			t.Logf("p99 of an exchange %v before and %v beside %d blocked sessions; %d MiB at most, of the cgroup %d MiB", before, after, blocked, most>>20, peak()>>20)
+			if most > limit {
+				t.Errorf("%d MiB", most>>20)
+			}
+			for _, c := range all {
+				c.abort()
+			}
+			writers.Wait()
+			if engine == "portable" { // it has a buffer for each direction that is blocked, which the collector gives back much later
+				e.base.rss += 64 << 10 * 2 * blocked
+			}
+			b.close()
+			oracle(t, e)
+			if m := e.metrics(t); m.sum("ebb_relay_paused_total") != m.sum("ebb_relay_resumed_total") {
+				t.Errorf("at rest: %v, %v", m.pick("ebb_relay_paused_total"), m.pick("ebb_relay_resumed_total"))
+			}
+		})
+	}
+}
+
+// status64 is a line of /proc/PID/status in KiB, as bytes.
+func (e *ebb) status64(t *testing.T, name string) int64 {
+	t.Helper()
+	for line := range strings.Lines(e.proc(t, "status")) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, name+": %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	t.Fatalf("no %s", name)
+	return 0
+}
+
+// TestTO3 has sessions that are full in both directions end when nothing has moved for as long as an idle one may.
+func TestTO3(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			b := serve(t, at(2, freePort(t)), func(c peerConn) {
+				_ = c.SetReadBuffer(16 << 10)
+				_, _ = c.Write(make([]byte, 64<<20))
+			})
+			e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine), listener: `idle_timeout = "1s"`})
+			c := dialNarrow(t, e.addr)
+			begin := time.Now()
+			if n, err := c.Write(make([]byte, 64<<20)); err == nil {
+				t.Errorf("%d bytes were taken", n)
+			}
+			atLeast(t, "the client's end", time.Since(begin), time.Second)
+			if s := e.oneSession(t); s.End != "idle" || s.In == 0 || s.Out == 0 {
+				t.Errorf("%+v", s)
+			}
+			c.abort()
+			b.close()
+			oracle(t, e)
+		})
+	}
+}
