@@ -68,20 +68,21 @@ func TestBP4(t *testing.T) {
 // all of TCP, or the whole machine suffers.
 func dialNarrow(t *testing.T, to netip.AddrPort) client {
 	t.Helper()
-	d := net.Dialer{Timeout: patience, KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		if cerr := raw.Control(func(fd uintptr) {
-			err = errors.Join(
-				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096),
-				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1448))
-		}); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
+	d := net.Dialer{Timeout: patience, KeepAlive: -1, Control: narrow}
 	c, err := d.Dial("tcp", to.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	return client{c.(*net.TCPConn)}
+}
+
+// narrow prepares a socket as dialNarrow wants it.
+func narrow(_, _ string, raw syscall.RawConn) (err error) {
+	cerr := raw.Control(func(fd uintptr) {
+		err = errors.Join(
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096),
+			syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1448))
+	})
+	return errors.Join(cerr, err)
 }

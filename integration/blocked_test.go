@@ -18,8 +18,7 @@ import (
 // obedient does what the first byte of a client says: 'r', it writes a page; 'w', it reads no more; 'e', it is an echo.
 func obedient(t *testing.T, addr uint16, page int) *backend {
 	t.Helper()
-	return serve(t, at(2, addr), func(c peerConn) {
-		_ = c.SetReadBuffer(16 << 10)
+	b := serve(t, at(2, addr), func(c peerConn) {
 		_ = c.SetWriteBuffer(16 << 10)
 		var order [1]byte
 		if _, err := io.ReadFull(c, order[:]); err != nil {
@@ -34,6 +33,14 @@ func obedient(t *testing.T, addr uint16, page int) *backend {
 			c.echo()
 		}
 	})
+	raw, err := b.ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := narrow("", "", raw); err != nil { // what it accepts has it, too
+		t.Fatal(err)
+	}
+	return b
 }
 
 // standstill waits until no byte is moved any more.

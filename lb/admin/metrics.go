@@ -57,7 +57,7 @@ var (
 
 	RelayPaused  = counter("ebb_relay_paused_total", "Times that a stream was left alone, because the other side had not taken what was there. Those that are now: this minus ebb_relay_resumed_total.")
 	RelayResumed = counter("ebb_relay_resumed_total", "Of these, those that are over: what was there was taken, or the session has ended.")
-	RelayStarved = counter("ebb_relay_starved_total", "Receives that had to wait for a buffer: 64 MiB for each loop, of which one stream has 256 KiB at most.")
+	RelayStarved = counter("ebb_relay_starved_total", "Receives that had to wait for a buffer: 128 MiB for each loop, of which one stream has 256 KiB at most, and 16 KiB when half of them are taken.")
 	RelaySpliced = counter("ebb_relay_spliced_bytes_total", "Payload bytes that were moved without being copied.")
 
 	PeerSessionsActive = gauge("ebb_peer_sessions_active", "Sessions and connect attempts that a peer has now.", "pool", "peer")

@@ -71,9 +71,12 @@ func (p *buffers) put(b Buffer) {
 	p.left++
 }
 
-// room is how much of what is left one queue may take: an eighth, at least one buffer. With any number of full queues,
-// some is left for the next.
-func (p *buffers) room() int { return max(1, min(maxQueued, p.left/8)) }
+// room is how many buffers one queue may hold: fewer as the first half of them is taken, and one from there on. A blocked stream
+// cannot hold less, so the second half is for as many more of them, and for who is not blocked.
+func (p *buffers) room() int {
+	half := len(p.next) / 2
+	return max(1, min(maxQueued, (p.left-half)*maxQueued/max(1, half)))
+}
 
 // queue is what waits to be sent through one socket.
 type queue struct {

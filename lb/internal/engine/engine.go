@@ -137,7 +137,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.BufferSize, 16<<10)
-	def(&o.Buffers, 4096)
+	def(&o.Buffers, 8192)
 	def(&o.Lent, 256)
 	def(&o.Entries, 1024)
 	def(&o.Events, 4096)
