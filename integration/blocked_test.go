@@ -3,13 +3,8 @@
 package integration
 
 import (
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,39 +50,6 @@ func (e *ebb) standstill(t *testing.T) {
 	})
 }
 
-// boxed is ebb in a memory cgroup of its own, where one can be made; peak is the most that it has taken, 0 where not.
-func boxed(t *testing.T, limit int64) (p place, peak func() int64) {
-	t.Helper()
-	for _, kind := range []struct{ dir, limit, peak string }{
-		{"/sys/fs/cgroup", "memory.max", "memory.peak"},
-		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"},
-	} {
-		dir, err := os.MkdirTemp(kind.dir, "ebb-test-")
-		if err != nil {
-			continue
-		}
-		f, err := os.OpenFile(filepath.Join(dir, kind.limit), os.O_WRONLY, 0) // makes none, where this is no cgroup
-		if err == nil {
-			_, err = f.WriteString(strconv.FormatInt(limit, 10))
-			f.Close()
-		}
-		if err != nil {
-			_ = os.Remove(dir)
-			continue
-		}
-		t.Cleanup(func() { // once the process in it is gone
-			eventually(t, "an empty cgroup", func() bool { return os.Remove(dir) == nil })
-		})
-		return place{under: []string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}}, func() int64 {
-			b, _ := os.ReadFile(filepath.Join(dir, kind.peak))
-			n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-			return n
-		}
-	}
-	t.Log("no memory cgroup can be made here: the process alone is measured")
-	return place{}, func() int64 { return 0 }
-}
-
 // TestBP2 blocks 1000 sessions, half of them each way, in 256 MiB. A hundred others go on beside them; that they do not wait for
 // longer than they did is measured and said. BP-6: each pause has ended when the sessions have.
 func TestBP2(t *testing.T) {
@@ -96,8 +58,8 @@ func TestBP2(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			port := freePort(t)
 			b := obedient(t, port, page)
-			box, peak := boxed(t, limit)
-			e := start(t, setup{plain: true, place: box, hosts: []string{host(2)}, port: port, top: onEngine(engine)})
+			room := bounded(t, limit)
+			e := start(t, setup{plain: true, place: place{under: room.under}, hosts: []string{host(2)}, port: port, top: onEngine(engine)})
 			talks := func() (p99 time.Duration) {
 				var took []time.Duration
 				var live []client
@@ -143,10 +105,10 @@ func TestBP2(t *testing.T) {
 				t.Errorf("%v pauses, %v of them over, while %d sessions are blocked", paused, resumed, blocked)
 			}
 			after := talks()
-			most := e.status64(t, "VmHWM")
-			t.Logf("p99 of an exchange %v before and %v beside %d blocked sessions; %d MiB at most, of the cgroup %d MiB", before, after, blocked, most>>20, peak()>>20)
-			if most > limit {
-				t.Errorf("%d MiB", most>>20)
+			most, killed := room.taken(t, e)
+			t.Logf("p99 of an exchange %v before and %v beside %d blocked sessions; %d MiB were taken at most", before, after, blocked, most>>20)
+			if killed != 0 || most > limit {
+				t.Errorf("%d MiB were taken, and %d processes killed for want of memory", most>>20, killed)
 			}
 			for _, c := range all {
 				c.abort()
@@ -162,19 +124,6 @@ func TestBP2(t *testing.T) {
 			}
 		})
 	}
-}
-
-// status64 is a line of /proc/PID/status in KiB, as bytes.
-func (e *ebb) status64(t *testing.T, name string) int64 {
-	t.Helper()
-	for line := range strings.Lines(e.proc(t, "status")) {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, name+": %d kB", &kib); n == 1 {
-			return kib << 10
-		}
-	}
-	t.Fatalf("no %s", name)
-	return 0
 }
 
 // TestTO3 has sessions that are full in both directions end when nothing has moved for as long as an idle one may.
