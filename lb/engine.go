@@ -8,7 +8,7 @@ import (
 	"github.com/ebb-lb/ebb/lb/internal/relay"
 )
 
-// cores is how many this process may use, by its affinity and cgroup: what GOMAXPROCS is before openEngine raises it.
+// cores is how many this process may use, by its affinity and cgroup: what GOMAXPROCS is before loops raise it.
 var cores = runtime.GOMAXPROCS(0)
 
 // openEngine starts the loops that carry TCP, or settles on the portable relay.
@@ -29,12 +29,6 @@ func (s *Server) openEngine(conf config.Relay) error {
 		return nil
 	default:
 		return fmt.Errorf("relay: %w", err)
-	}
-	// A loop sleeps in the kernel most of the time, but with its P: without spare ones, the scheduler takes it away at each
-	// sleep, and the loop has to fight for it when it wakes (redis with 50 clients, 2 loops: 0.93 of haproxy without, 1.00
-	// to 1.05 with two to spare).
-	if n := s.slots + 2; n > runtime.GOMAXPROCS(0) {
-		runtime.GOMAXPROCS(n)
 	}
 	return nil
 }

@@ -40,7 +40,6 @@ type epoll struct {
 	iov    [maxQueued]unix.Iovec
 
 	skipped bool // the last turn did not look for events
-	slept   bool // the last one that did had to sleep
 
 	// The calls, so that tests can make them fail.
 	accept4 func(fd int32) (int, syscall.Errno)
@@ -190,34 +189,34 @@ func (e *epoll) happened(ev *unix.EpollEvent) {
 	e.step(s, r)
 }
 
-// wait looks for events, and sleeps for them only if there are none: a call that may sleep costs the runtime's
-// bookkeeping. After one that slept it is the first choice, since the next will most likely sleep, too.
+// wait looks for events, and waits for them if there are none.
 func (e *epoll) wait(timeout time.Duration) int {
 	count(&e.stats.Turns, 1)
-	if !e.slept || timeout == 0 {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), 0, 0, 0)
-		if n := waited(n, errno); n > 0 || timeout == 0 {
-			e.slept = false
-			return n
-		}
+	moment, more := linger(timeout)
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), millis(moment), 0, 0)
+	if n := waited(n, errno); n > 0 || !more {
+		return n
 	}
-	e.slept = true
 	count(&e.stats.Waits, 1)
 	idle := e.bulk.unused() || e.low < len(e.next)
 	if idle {
 		bound(&timeout)
 	}
-	ms := -1
-	if timeout > 0 { // rounded up: a turn that ends too early finds nothing due, and spins
-		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), millis(timeout), 0, 0)
+	if n := waited(r, errno); n > 0 || !idle {
+		return n
 	}
-	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.events[0])), uintptr(len(e.events)), uintptr(ms), 0, 0)
-	n := waited(r, errno)
-	if idle && n == 0 {
-		e.bulk.close()
-		e.trim(0, 0)
+	e.bulk.close()
+	e.trim(0, 0)
+	return 0
+}
+
+// millis is a timeout as epoll takes it, rounded up: a turn that ends too early finds nothing due, and spins.
+func millis(timeout time.Duration) uintptr {
+	if timeout < 0 {
+		return ^uintptr(0)
 	}
-	return n
+	return uintptr(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
 }
 
 func waited(n uintptr, errno syscall.Errno) int {

@@ -28,3 +28,18 @@ func bound(timeout *time.Duration) {
 		*timeout = kept
 	}
 }
+
+// lingering is how long a turn waits for events by a call that the runtime does not know of, before it makes one that may sleep
+// for long: that costs the scheduler's bookkeeping, and wakes its monitor over and over. It is longer than the kernel's tick, for
+// a timeout before the next tick has to be programmed into the timer, which costs more than is won (1 ms was worse than none).
+// The thread keeps its P meanwhile, so the caller sees to it that there are more. Who stops the world signals the thread until
+// it has stopped, and a signal ends the call.
+const lingering = 5 * time.Millisecond
+
+// linger is how much of a wait is to be lingered, and whether there is more of it.
+func linger(timeout time.Duration) (moment time.Duration, more bool) {
+	if timeout >= 0 && timeout <= lingering {
+		return timeout, false
+	}
+	return lingering, true
+}

@@ -238,16 +238,26 @@ func (r *ring) enter(flags, least uintptr) syscall.Errno {
 	return errno
 }
 
+// linger is enter that waits for a completion, for a moment and without the runtime's knowledge.
+func (r *ring) linger(moment time.Duration) syscall.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), r.publish(), 1, enterGetEvents|enterExtArg, r.until(moment), unsafe.Sizeof(r.wait.arg))
+	return errno
+}
+
 // sleep is enter that waits for a completion, at most for timeout; forever if it is negative.
 func (r *ring) sleep(timeout time.Duration) syscall.Errno {
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), r.publish(), 1, enterGetEvents|enterExtArg, r.until(timeout), unsafe.Sizeof(r.wait.arg))
+	return errno
+}
+
+// until prepares the argument of an enter that waits.
+func (r *ring) until(timeout time.Duration) uintptr {
 	r.wait.arg = getEventsArg{}
 	if timeout >= 0 {
 		r.wait.ts = unix.NsecToTimespec(int64(timeout))
 		r.wait.arg.ts = uint64(uintptr(unsafe.Pointer(&r.wait.ts)))
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), r.publish(), 1, enterGetEvents|enterExtArg,
-		uintptr(unsafe.Pointer(&r.wait.arg)), unsafe.Sizeof(r.wait.arg))
-	return errno
+	return uintptr(unsafe.Pointer(&r.wait.arg))
 }
 
 // publish makes the queued entries visible and says how many the kernel has not taken.

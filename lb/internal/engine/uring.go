@@ -18,7 +18,6 @@ type uring struct {
 	wishes
 	ring   *ring
 	lent   *lent
-	slept  bool     // the last turn had to sleep
 	woken  bool     // the waker is to be watched again
 	again  []Socket // carried streams with more to move
 	hungry []Socket // starved sockets
@@ -133,20 +132,18 @@ func (u *uring) Turn(timeout time.Duration) []Completion {
 	return u.out
 }
 
-// enter submits, and sleeps for completions only if there are none: a call that may sleep costs the runtime's
-// bookkeeping. After one that slept, and with nothing to submit, it is the first choice: the next will most likely sleep,
-// too.
+// enter submits, and waits for completions if there are none.
 func (u *uring) enter(timeout time.Duration) {
-	mayWait := timeout != 0 && len(u.out) == 0 && len(u.work) == 0
-	if !u.slept || !mayWait || !u.ring.submitted() {
+	if timeout == 0 || len(u.out) > 0 || len(u.work) > 0 {
 		usable(u.ring.enter(enterGetEvents, 0))
-		u.slept = false
+		return
 	}
-	if mayWait && u.ring.pending() == 0 {
+	moment, more := linger(timeout)
+	usable(u.ring.linger(moment))
+	if more && u.ring.pending() == 0 {
 		count(&u.stats.Waits, 1)
 		idle := u.idle(&timeout)
 		usable(u.ring.sleep(timeout))
-		u.slept = true
 		u.tidy(idle)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ func newLoops(n int, name string, o engine.Options) (*Loops, error) {
 		return ls, nil
 	}
 	ls := &Loops{engine: name}
+	makeRoom(n)
 	all := make([]*loop, n)
 	for i := range all {
 		all[i] = &loop{number: i, peers: all, gone: make(chan struct{})}
@@ -46,12 +48,32 @@ func newLoops(n int, name string, o engine.Options) (*Loops, error) {
 		opened := make(chan error)
 		go l.run(name, o, opened)
 		if err := <-opened; err != nil {
+			makeRoom(len(ls.loops) - n)
 			ls.Close()
 			return nil, fmt.Errorf("engine %s: %w", name, err)
 		}
 		ls.loops = append(ls.loops, l)
 	}
 	return ls, nil
+}
+
+// looping is how many loops this process has.
+var looping struct {
+	sync.Mutex
+	loops int
+}
+
+// makeRoom gives n more loops a P each, beside two for the rest of the program. A loop waits in the kernel most of the time, but
+// with its P: were there none to spare, others would wait for it, and the scheduler would take it away at each sleep, so that
+// the loop has to fight for it when it wakes (redis with 50 clients, 2 loops: 0.93 of the rate of haproxy without, 1.00 to 1.05
+// with two to spare).
+func makeRoom(n int) {
+	looping.Lock()
+	defer looping.Unlock()
+	looping.loops += n
+	if n := looping.loops + 2; n > runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
+	}
 }
 
 // Engine names the engine that the loops run on.
@@ -77,6 +99,7 @@ func (ls *Loops) Close() {
 	for _, l := range ls.loops {
 		l.stop()
 	}
+	makeRoom(-len(ls.loops))
 }
 
 // LoopAcceptor accepts connections on every loop until it is closed. No error ends it.
