@@ -3,16 +3,12 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ebb-lb/ebb/integration/link"
 )
 
 // TestFaultsInSystemCallsOfDatagrams has the first sends of each thread fail. What was to be sent is dropped, for a reason; the
@@ -74,14 +70,7 @@ func TestUDPBehindAFirewall(t *testing.T) {
 	for _, engine := range []string{"uring", "epoll", "portable"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			space, err := link.NewSpace()
-			if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
-				t.Skip("needs CAP_SYS_ADMIN: ", err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { space.Close() })
+			space := newSpace(t)
 			rule := func(text string) {
 				t.Helper()
 				within(t, space, func() {
