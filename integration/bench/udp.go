@@ -7,7 +7,6 @@ import (
 	"net"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
@@ -78,11 +77,11 @@ func udpOneWay(joined bool) func(context.Context, *targets, string, time.Duratio
 		batch[i].Buffers = [][]byte{make([]byte, 1200)}
 	}
 	messages := batch[:]
-	if joined {
+	if control := segmentsOf(1200); joined && control != nil {
 		for i := range batch[1:] {
 			batch[0].Buffers = append(batch[0].Buffers, batch[i+1].Buffers...)
 		}
-		batch[0].OOB = segmentsOf(1200)
+		batch[0].OOB = control
 		messages = batch[:1]
 	}
 	return func(ctx context.Context, t *targets, addr string, length time.Duration) (result, error) {
@@ -119,16 +118,6 @@ func udpOneWay(joined bool) func(context.Context, *targets, string, time.Duratio
 		units := float64(t.arrived.Load() - start)
 		return result{rate: units / took.Seconds(), units: units}, err
 	}
-}
-
-// segmentsOf is the control message that has a message cut into datagrams of a size (udp(7), UDP_SEGMENT).
-func segmentsOf(size uint16) []byte {
-	b := make([]byte, unix.CmsgSpace(2))
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
-	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
-	h.SetLen(unix.CmsgLen(2))
-	binary.NativeEndian.PutUint16(b[unix.CmsgLen(0):], size)
-	return b
 }
 
 // dialUDP gives a blocking socket, which the runtime's poller does not watch.
