@@ -29,7 +29,7 @@ func TestAcquireAllocatesNothing(t *testing.T) {
 // leastconn has to look at all of them. A caller has read the clock for purposes of its own; here every 64th lease does, which
 // lets time pass as in between.
 func BenchmarkAcquireRelease(b *testing.B) {
-	for _, policy := range []Policy{LeastConn, RoundRobin, Random, Hash} {
+	for policy := range Policy(len(policyWords)) {
 		for _, n := range []int{8, 64} {
 			for _, held := range []int{0, 3} {
 				for _, par := range []int{1, 2, 8} {
@@ -42,6 +42,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 						w.apply(b, members(n))
 						for range held * n {
 							l := w.acquire(b, Request{})
+							l.Connected(time.Millisecond)
 							defer l.Release(OutcomeOK)
 						}
 						b.ReportAllocs()

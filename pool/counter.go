@@ -15,7 +15,8 @@ type tally struct {
 	ended   atomic.Int64 // of those, given back
 	others  atomic.Int64 // what the other slots had when this one last looked
 	looked  atomic.Int64 // when that was (Table.clock)
-	_       [96]byte
+	mean    atomic.Int64 // least_time: pace.faded then, at most maxMean, or when a lease of this slot last told how long its connect took
+	_       [88]byte
 }
 
 // active reads what has ended first: what starts and ends meanwhile counts as active, and the result is never negative.

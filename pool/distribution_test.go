@@ -33,7 +33,7 @@ func shareOut(b *testing.B, policy Policy, sessions int) sharedOut {
 	w.apply(b, members(peers, got.weight...))
 	if policy == LeastTime { // the first half is twice as far away
 		for i := range peers {
-			w.Peer(addr(i)).took(time.Duration(2-i/5)*time.Millisecond, w.clock(new(Request)))
+			w.Peer(addr(i)).took(time.Duration(2-i/5)*time.Millisecond, 1, w.clock(new(Request)))
 		}
 	}
 	rng := rand.New(rand.NewPCG(2, 2))

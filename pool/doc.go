@@ -37,7 +37,7 @@
 //   - leastconn adds to a slot's own leases, which it knows exactly, what the other slots had when it last looked. It looks
 //     if that was more than 100 µs ago (more among many peers and slots: 5 µs for each count, at most 100 ms), and at its
 //     first pick of an epoch. At up to 10,000 picks a second per slot the comparison is exact; in a tighter burst it is off
-//     by what the other slots began and ended since the last look.
+//     by what the other slots began and ended since the last look. What connects take is looked at then, too, for least_time.
 //   - roundrobin deals turns from one counter. A slot that comes back to it within 10 µs takes eight turns at once and plays
 //     them first. Every turn is played exactly once; a slot that falls silent after a burst keeps at most seven.
 //   - MaxConns is exact, always: all slots then count on one word for each peer, and picks at once on several cores take as

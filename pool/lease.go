@@ -97,7 +97,7 @@ func (l *Lease) Epoch() uint64 { return l.epoch.id }
 // Connected tells that the peer accepted the connection, and how long that took: its failures in a row end.
 func (l *Lease) Connected(took time.Duration) {
 	if l.epoch.policy == LeastTime {
-		l.peer.pace.took(took, l.epoch.table.clock(new(Request)))
+		l.peer.took(took, l.epoch.tally(l.slot&^settled), l.epoch.table.clock(new(Request)))
 	}
 	if l.slot&settled == 0 {
 		l.slot |= settled

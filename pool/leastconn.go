@@ -54,12 +54,18 @@ func (e *epoch) leastLoaded(r *asking) *candidate {
 	}
 	e.look(r)
 	start := int(r.turn % uint32(n))
-	if e.policy == LeastTime {
-		r.quickest = e.quickest(e.table.clock(r.Request))
-	} else if e.plain(r) {
-		c := e.lightest(r.tally, start)
+	if e.plain(r) {
+		var c *candidate
+		if e.policy == LeastTime {
+			c = e.cheapest(r, start)
+		} else {
+			c = e.lightest(r.tally, start)
+		}
 		c.takeFreely(r)
 		return c
+	}
+	if e.policy == LeastTime {
+		r.quickest = e.quickest(e.table.clock(r.Request))
 	}
 	for {
 		var best *candidate

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"math"
+	"math/bits"
 	"sync/atomic"
 	"time"
 )
@@ -32,16 +33,25 @@ func (p *pace) took(d time.Duration, now int64) {
 	p.at.Store(now)
 }
 
+// took adds a value to what connects take, which a slot knows at once.
+func (p *Peer) took(d time.Duration, tally int, now int64) {
+	p.pace.took(d, now)
+	p.tallies[tally].mean.Store(min(p.pace.faded(now), maxMean))
+}
+
 // faded is the mean as it counts now; 0 if nothing is known.
 func (p *pace) faded(now int64) int64 {
 	mean := p.mean.Load()
 	if mean == 0 {
 		return 0
 	}
-	age := max(now-p.at.Load(), 0)
-	mean >>= min(age/int64(halfLife), 62)
-	return max(mean-mean*(age%int64(halfLife)/int64(time.Millisecond))/(2*int64(halfLife/time.Millisecond)), 1)
+	parts, _ := bits.Mul64(uint64(max(now-p.at.Load(), 0)), perAge)
+	mean >>= min(parts>>10, 62)
+	return max(mean-mean*int64(parts&1023)>>11, 1) // straight between two halfLives
 }
+
+// perAge makes parts of a halfLife, 1024 of them, of nanoseconds, by one product whose upper half counts.
+const perAge = (1<<63/uint64(halfLife) + 1) << 11
 
 // quickest is the shortest mean among the candidates, or 1 if none is known. It is what a candidate counts with of which
 // nothing is known: that is tried soon, and does not get everything meanwhile.
@@ -56,6 +66,36 @@ func (e *epoch) quickest(now int64) int64 {
 		return 1
 	}
 	return quickest
+}
+
+// cheapest is leastLoaded's choice for least_time where every candidate is good, in one pass: the cheapest of those of which
+// something is known, or the least loaded of the others, which counts with the quickest. What is known is as old as what the slot
+// knows of the sessions of others.
+func (e *epoch) cheapest(r *asking, start int) *candidate {
+	var known, other *candidate
+	var cost, load int64
+	for half := range 2 { // from start to the end, then up to start
+		candidates := e.candidates[start:]
+		if half == 1 {
+			candidates = e.candidates[:start]
+		}
+		for i := range candidates {
+			c := &candidates[i]
+			n := c.load(r.tally)
+			switch mean := c.tallies[r.tally].mean.Load(); {
+			case mean == 0:
+				if other == nil || n*other.weight < load*c.weight {
+					other, load = c, n
+				}
+			case known == nil || n*mean*known.weight < cost*c.weight:
+				known, cost = c, n*mean
+			}
+		}
+	}
+	if known == nil || other != nil && load*min(e.quickest(int64(r.Now)), maxMean)*known.weight < cost*other.weight {
+		return other
+	}
+	return known
 }
 
 // cost is what leastconn and least_time compare, before weights: the load, times what a connect takes where that counts.

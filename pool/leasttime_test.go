@@ -23,7 +23,7 @@ func timed(t *testing.T, took ...int) (w *watched, now *time.Time) {
 }
 
 func (w *watched) took(i int, d time.Duration) {
-	w.Peer(addr(i)).pace.took(d, w.clock(new(Request)))
+	w.Peer(addr(i)).took(d, 1, w.clock(new(Request)))
 }
 
 // hold takes n leases and says in which order; they are given back when the test ends.
@@ -136,5 +136,29 @@ func TestLeastTimeAmongMany(t *testing.T) {
 	}
 	if slow < 150 || slow > 350 { // both drawn are slow: about a quarter
 		t.Errorf("of 1000 sessions %d went to those that take 100 ms", slow)
+	}
+}
+
+// Where some candidate has to be asked for its standing, the choice is the same as where none has.
+func TestLeastTimeAmongWhomNotAllMayBePicked(t *testing.T) {
+	for _, took := range [][]int{{2, 0, 4}, {1, 4, 0}, {0, 0, 0}, {3, 3, 1}} {
+		plain, _ := timed(t, took...)
+		asked, _ := timed(t, took...)
+		var want, got [3]int
+		for range 10 {
+			for w, r := range map[*watched]Request{plain: {}, asked: {Exclude: []netip.AddrPort{addr(9)}}} {
+				l := w.acquire(t, r)
+				t.Cleanup(func() { l.Release(OutcomeNeutral) })
+				i := l.Peer().Addr().Addr().As4()[3] - 1
+				if w == plain {
+					want[i]++
+				} else {
+					got[i]++
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%v: %v where all are good, %v where all are asked", took, want, got)
+		}
 	}
 }

@@ -96,7 +96,7 @@ func (p *Peer) Admin() Admin { return Admin(p.admin.Load()) }
 // proven says whether nothing is known against the peer: no check, or it has passed.
 func (t *Table) proven(p *Peer) bool { return !t.opts.Checked || p.Health() == HealthUp }
 
-// look notes beside one tally what the others of the peer have now.
+// look notes beside one tally what the others of the peer have now, and what its connects take.
 func (p *Peer) look(tally int, now int64) {
 	var n int64
 	for i := range p.tallies {
@@ -105,6 +105,7 @@ func (p *Peer) look(tally int, now int64) {
 		}
 	}
 	p.tallies[tally].others.Store(n)
+	p.tallies[tally].mean.Store(min(p.pace.faded(now), maxMean))
 	p.tallies[tally].looked.Store(now)
 }
 
