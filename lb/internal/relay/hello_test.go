@@ -120,7 +120,7 @@ func TestClientsThatNameNobody(t *testing.T) {
 	}
 }
 
-func TestClientsWhoseHelloDoesNotCome(t *testing.T) {
+func TestTO6ClientsWhoseHelloDoesNotCome(t *testing.T) {
 	whole := clientHello(t, "db.example.com")
 	const soon = 30 * time.Millisecond
 	for _, test := range []struct {
