@@ -114,6 +114,7 @@ func (a *account) run(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
 	s := &server{cmd: a.command(dir, args), exited: make(chan struct{})}
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
+	s.cmd.WaitDelay = patience // what it has started may outlive it, and hold its output
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
