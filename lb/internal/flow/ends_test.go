@@ -63,3 +63,36 @@ func TestUD12EndsMeetDatagrams(t *testing.T) {
 		return arrived.Load()+int64(len(r.dropped))+r.overflowed[In].Load() == int64(sent)
 	})
 }
+
+// UD-6: only the peer is heard on the socket of a flow.
+func TestUD6StrangersAreNotHeard(t *testing.T) {
+	peer, c, stranger := bind(t, localhost), bind(t, localhost), bind(t, localhost)
+	r := newRig(t, localhost, time.Minute, peer.addr)
+	upstream := exchange(r, c, peer, 0)
+	for range 10 {
+		_, _ = stranger.WriteToUDPAddrPort([]byte("forged"), upstream) // an error only tells that it was refused
+	}
+	peer.send(upstream, []byte("true"))
+	c.recv([]byte("true")) // what was forged would be here first
+	exchange(r, c, peer, 1)
+	c.recv([]byte{0})
+	if d := r.opened(); len(d) != 1 || d[0].flow.Out.Load() > 5 {
+		t.Errorf("%d flows", len(d))
+	}
+}
+
+// UD-11: flows that are idle almost at once lose none of their clients' only datagrams.
+func TestUD11TheFirstDatagramIsNeverLost(t *testing.T) {
+	peer := bind(t, localhost)
+	r := newRig(t, localhost, 10*time.Millisecond, peer.addr)
+	const clients = 300
+	for i := range clients {
+		c := bind(t, localhost)
+		c.send(r.addr, []byte{byte(i)})
+		peer.recv([]byte{byte(i)})
+		c.Close()
+	}
+	if d := r.drops(); len(d) > 0 {
+		t.Errorf("dropped %v", d)
+	}
+}
