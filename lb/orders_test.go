@@ -216,7 +216,7 @@ func TestOrdersForWhatIsNotThere(t *testing.T) {
 	for _, p := range peers {
 		r.order(p.addr, admin.Order{Word: "drain"})
 	}
-	if ok, why := r.server.Ready(); ok || !strings.Contains(fmt.Sprint(why), "2 addresses are in drain or maint") {
+	if ok, why := r.server.Ready(); ok || !strings.Contains(fmt.Sprint(why), "in drain or maint: 2") {
 		t.Errorf("%v %v", ok, why)
 	}
 	if err := turnedAway(r.addr()); !errors.Is(err, syscall.ECONNRESET) {

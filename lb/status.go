@@ -148,15 +148,24 @@ func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
 	}
 }
 
-// unwantedPeers says of peers that are alive why they are not used.
+// unwantedPeers says why peers are not used: of each that is alive, and of one of those that are down.
 func (p *livePool) unwantedPeers() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var parts []string
+	down, first := 0, ""
 	for _, addr := range slices.SortedFunc(maps.Keys(p.checks), netip.AddrPort.Compare) {
-		if c := p.checks[addr]; c.verdict.health == pool.HealthUnfit {
+		switch c := p.checks[addr]; c.verdict.health {
+		case pool.HealthUnfit:
 			parts = append(parts, fmt.Sprintf("%s: %s (%s)", addr, c.verdict.detail, c.verdict.reason))
+		case pool.HealthDown:
+			if down++; down == 1 {
+				first = fmt.Sprintf("%s (%s)", addr, c.verdict.reason)
+			}
 		}
+	}
+	if down > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d peers fail their check, such as %s", down, len(p.checks), first))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -177,7 +186,7 @@ func (s *Server) Ready() (bool, []string) {
 				reason += "; " + unwanted
 			}
 			if n := p.takenOut(); n > 0 {
-				reason += fmt.Sprintf("; %d addresses are in drain or maint", n)
+				reason += fmt.Sprintf("; in drain or maint: %d", n)
 			}
 			reasons = append(reasons, reason)
 		}

@@ -205,6 +205,20 @@ func TestOneNameOfTwoResolversIsOneSeries(t *testing.T) {
 	r.closed()
 }
 
+// A pool whose peers all fail their checks says so, and why one of them does; that DNS is well is not the whole story.
+func TestReadyzNamesAFailingCheck(t *testing.T) {
+	r := newRig(t)
+	peers, _ := backends(t, "127.0.0.2", "127.0.0.3")
+	r.pool().Backends = []config.Backend{literal(peers[0].addr), literal(peers[1].addr)}
+	r.pool().Check = fastCheck()
+	r.serve()
+	for _, p := range peers {
+		p.stop()
+	}
+	want := fmt.Sprintf("2 of 2 peers fail their check, such as %s (refused)", peers[0].addr)
+	eventually(t, want, func() bool { _, body := r.fetch("/readyz"); return strings.Contains(body, want) })
+}
+
 func TestReadyz(t *testing.T) {
 	r := newRig(t)
 	_, port := backends(t, "127.0.0.2")
