@@ -18,12 +18,12 @@ func TestFlowsAreSmall(t *testing.T) {
 		clients[i] = r.udp()
 	}
 	clients[0].ask()
-	heap := func() uint64 {
+	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.GC() // what the first has left to finalizers
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int64(m.HeapAlloc)
 	}
 	before := heap()
 	for _, c := range clients[1:] {
