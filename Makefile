@@ -68,9 +68,12 @@ failover: deps
 # second and 100 long sessions; a real authoritative server with dynamic updates; 64 MiB each way 20 times over a bad network; 100 reloads at 1000 connections
 # a second with 500 long sessions; flows that come and go, and 100,000 numbered datagrams; 5,000 sessions destroyed at once,
 # ten times on each engine.
+# Then so many GiB on each engine, verified by hash, without the detector: SOAKGIB=1024 is a TiB.
 SOAKTIME ?= 10m
+SOAKGIB ?= 64
 soak: deps
 	$(GO) test -race -count=1 -v -timeout 3h -run 'TestDNS42Soak|TestDNSAuthority|TestTD5$$|TestRU1Soak|TestUD1[017]$$|TestSE7$$' ./integration -soak $(SOAKTIME) -authority 2m -td5 20
+	$(GO) test -count=1 -v -timeout 48h -run 'TestHashedMix$$' ./integration -hashed $(SOAKGIB)
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:

@@ -127,9 +127,19 @@ func TestSE8NobodyOnAReadOnlyRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("to become nobody takes root")
 	}
+	for i, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			nobodyServes(t, engine, at(byte(77+i), 77))
+		})
+	}
+}
+
+func nobodyServes(t *testing.T, engine string, listen netip.AddrPort) {
+	t.Helper()
 	port := freePort(t)
 	b := echo(t, at(2, port))
-	s := setup{hosts: []string{host(2)}, port: port, listen: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.77"), 77), plain: true}
+	s := setup{hosts: []string{host(2)}, port: port, listen: listen, plain: true, top: onEngine(engine)}
 	written := s.write(t)
 	dir, err := os.MkdirTemp("", "ebb") // that of the test is not for nobody
 	if err != nil {
@@ -154,6 +164,9 @@ func TestSE8NobodyOnAReadOnlyRoot(t *testing.T) {
 		exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all,+net_bind_service \
 			--ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service "$1" run -c "$2"`, "sh", binary, file)
 	e.addr, e.admin = s.addr, s.admin
+	if got := e.status(t).Engine; got != engine {
+		t.Errorf("engine %s", got)
+	}
 	status := string(slurp(t, fmt.Sprintf("/proc/%d/status", e.cmd.Process.Pid)))
 	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534", "CapEff:\t0000000000000400", "CapBnd:\t0000000000000400", "NoNewPrivs:\t1"} {
 		if !strings.Contains(status, want) {
