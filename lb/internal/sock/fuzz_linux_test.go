@@ -35,7 +35,7 @@ func FuzzSockaddr(f *testing.F) {
 func FuzzControl(f *testing.F) {
 	v4 := unix.PktInfo4(&unix.Inet4Pktinfo{Addr: [4]byte{192, 0, 2, 1}})
 	v6 := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: netip.MustParseAddr("2001:db8::1").As16()})
-	for _, control := range [][]byte{nil, v4, v6, append(v4, v6...), v4[:len(v4)-5], {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}} {
+	for _, control := range [][]byte{nil, v4, v6, append(v4, v6...), v4[:len(v4)-5], AppendClass(nil, true, 0xb9), AppendClass(v4[:len(v4):len(v4)], false, 3), {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}} {
 		f.Add(control)
 	}
 	bound := netip.MustParseAddrPort("0.0.0.0:53")
@@ -45,6 +45,13 @@ func FuzzControl(f *testing.F) {
 		}
 		if n, ok := overflowed(control); !ok && n != 0 {
 			t.Errorf("%x: %d without a count", control, n)
+		}
+		if Class(control) != 0 && len(control) < unix.SizeofCmsghdr+1 {
+			t.Errorf("%x: a class without a message", control)
+		}
+		before := Class(control)
+		if got := Class(AppendClass(nil, before%2 == 0, before)); got != before {
+			t.Errorf("class %#x came back as %#x", before, got)
 		}
 	})
 }
