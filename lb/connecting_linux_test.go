@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -11,31 +12,34 @@ import (
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
-// silentServer listens but completes no further connection: its queue is full, so the kernel drops each SYN.
+// silentServer listens but completes no further connection.
 func silentServer(t *testing.T) netip.AddrPort {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	return crowdedListener(t, "127.0.0.9").Addr().(*net.TCPAddr).AddrPort()
+}
+
+// crowdedListener has a full queue, so that the kernel drops each SYN until somebody accepts.
+func crowdedListener(t *testing.T, ip string) *net.TCPListener {
+	t.Helper()
+	ln := listenOn(t, ip, 0)
+	t.Cleanup(func() { ln.Close() })
+	raw, err := ln.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 9}}), syscall.Listen(fd, 0)); err != nil {
+	var short error
+	if err := errors.Join(raw.Control(func(fd uintptr) { short = syscall.Listen(int(fd), 0) }), short); err != nil {
 		t.Fatal(err)
 	}
-	sa, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 9}), uint16(sa.(*syscall.SockaddrInet4).Port))
 	for range 16 {
-		c, err := net.DialTimeout("tcp", addr.String(), 200*time.Millisecond)
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), 200*time.Millisecond)
 		if err != nil {
-			return addr
+			return ln
 		}
 		t.Cleanup(func() { c.Close() })
 	}
 	t.Fatal("the queue does not fill")
-	return addr
+	return nil
 }
 
 func TestShutdownEndsAConnectInProgress(t *testing.T) {
@@ -85,4 +89,33 @@ func TestTO1ConnectTimeout(t *testing.T) {
 		}
 	}
 	r.closed()
+}
+
+// A session that is connecting to the old primary when the role moves goes to the new one, though the old one answers in the end:
+// the client has sent nothing yet that could be lost.
+func TestRoleMovesWhileConnecting(t *testing.T) {
+	for order, move := range roleMoves {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel() // a SYN that is lost is sent again after a second
+			slow, quick := crowdedListener(t, "127.0.0.2"), serveBackend(t, "127.0.0.3", 0)
+			was := slow.Addr().(*net.TCPAddr).AddrPort()
+			c := newCourtOf(t, func(p *config.Pool) {
+				p.On.RoleLost, p.ConnectTimeout = "close", time.Minute
+				p.Backends = []config.Backend{literal(was), literal(quick.addr)}
+			})
+			c.a, c.b = was, quick.addr
+			c.say(c.b, replica)
+			c.say(c.a, primary(1))
+			client := c.dial()
+			eventually(t, "the attempt", func() bool { return c.status().Peers[0].Active == 1 })
+			move.moves(c)
+			serveOn(t, slow)
+			c.goesTo(t, client, c.b.String())
+			c.awaitEnds(1)
+			if tries := c.logs.find("session")[0]["attempts"].(string); !strings.HasPrefix(tries, c.a.String()+" "+move.end+" ") {
+				t.Errorf("attempts %s, expected %s first", tries, move.end)
+			}
+			c.closed()
+		})
+	}
 }
