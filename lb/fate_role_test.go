@@ -30,7 +30,7 @@ func failover(t *testing.T, change func(*config.Pool)) (*rig, *roleServer, [2]st
 }
 
 // Whichever peer is the first to say that the primary is another one, sessions of the old one end and new ones go to the new.
-func TestRH12RoleLostCloses(t *testing.T) {
+func TestRoleLostCloses(t *testing.T) {
 	for name, order := range map[string][2][2]string{
 		"the old one first": {{"127.0.0.2", "replica 0"}, {"127.0.0.3", "primary"}},
 		"the new one first": {{"127.0.0.3", "primary"}, {"127.0.0.2", "replica 0"}},
@@ -81,7 +81,7 @@ func TestRoleLostResetsTheServer(t *testing.T) {
 
 // The name has moved on, and the sessions that drain on the old peer end when it loses its role; the other way round they have
 // ended before.
-func TestRH13RoleLostOnAnOldEpoch(t *testing.T) {
+func TestRoleLostOnAnOldEpoch(t *testing.T) {
 	r, roles, _ := failover(t, nil)
 	c := r.dial()
 	greeting(t, c)

@@ -40,7 +40,7 @@ func words(s State) string {
 	return strings.Join(out, " ")
 }
 
-func TestRH6RoleIsBelievedAtOnce(t *testing.T) {
+func TestRoleIsBelievedAtOnce(t *testing.T) {
 	full := Result{Alive: true, Full: true, Reason: OK}
 	drain := Result{Alive: true, Draining: true, Reason: OK}
 	tg := target{options: Options{Fall: 3, Rise: 2}}
@@ -75,7 +75,7 @@ func TestRH6RoleIsBelievedAtOnce(t *testing.T) {
 	}
 }
 
-func TestRH12LagHasALimitAndAMargin(t *testing.T) {
+func TestLagHasALimitAndAMargin(t *testing.T) {
 	const most = 10 * time.Second
 	for _, c := range []struct {
 		result Result

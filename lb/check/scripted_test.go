@@ -57,6 +57,12 @@ func wantReason(t *testing.T, r Result, want string, words ...string) {
 	}
 }
 
+// halves are beginnings of what a sound server says first.
+var halves = map[string]string{
+	"tls": "\x16\x03\x03\x00\x50\x02\x00", "http": "HTTP/1.1 200 O", "send_expect": "nev", "dns": "\x00\x40\x12", "agent": "u",
+	"postgres": "R\x00\x00\x00\x08\x00", "mysql": "\x50\x00\x00\x00\x0a5.5", "redis": "*3\r\n$6\r\nmas",
+}
+
 // wrongs are servers that are none, for every kind that connects: what the probe must find within its timeout.
 func wrongs(t *testing.T, o Options) {
 	t.Helper()
@@ -95,6 +101,13 @@ func wrongs(t *testing.T, o Options) {
 				time.Sleep(time.Millisecond)
 			}
 		}, "timeout protocol tls unexpected"},
+		{"it says half of an answer", func(c net.Conn) {
+			_, _ = io.WriteString(c, halves[o.Kind])
+			_, _ = io.Copy(io.Discard, c)
+		}, "timeout unexpected protocol tls"}, // the last two, where TLS comes first
+		{"it says half of an answer and closes", func(c net.Conn) {
+			_, _ = io.WriteString(c, halves[o.Kind])
+		}, "closed tls unexpected protocol"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestSendExpectProbe(t *testing.T) {
+func TestRH12SendExpectProbe(t *testing.T) {
 	talk := []Step{{Expect: "220 "}, {Send: "EHLO ebb\r\n"}, {ExpectRegex: `(?m)^250[ -]\w+`}, {SendHex: "515549540d0a"}, {ExpectHex: "323231"}}
 	target, end := script(t, "hello\r\n220 mail\r\n", []byte("EHLO ebb\r\n"), "250-SIZE\r\n250 OK\r\n", []byte("QUIT\r\n"), "22", "1 bye\r\n")
 	wantReason(t, probeOnce(t, Options{Kind: "send_expect", Steps: talk}, target), OK)

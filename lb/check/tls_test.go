@@ -99,7 +99,7 @@ func TestTLSProbeReadsChangedFiles(t *testing.T) {
 	}
 }
 
-func TestProbeOwnPortAndHeader(t *testing.T) {
+func TestRH13ProbeOwnPortAndHeader(t *testing.T) {
 	v2 := []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")
 	for way, ask := range ways {
 		t.Run(way, func(t *testing.T) {
