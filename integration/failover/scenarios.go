@@ -43,6 +43,15 @@ var scenarios = []scenario{
 		target: target{first: 3 * time.Second, closed: 3 * time.Second},
 	},
 	{
+		name: "fenced", about: "as promoted; before that the old primary is made read only, as a fence does, and its sessions live on",
+		happen: func(_ context.Context, p *pair) error {
+			err := p.fence()
+			p.since = time.Now()
+			return errors.Join(err, p.promote())
+		},
+		target: target{first: 3 * time.Second, closed: 3 * time.Second, fenced: true},
+	},
+	{
 		name: "demoted", about: "a manager stops the primary, promotes the replica, and starts the old one as a replica of it",
 		happen: func(_ context.Context, p *pair) error {
 			p.a.leads.Store(false)
@@ -94,6 +103,16 @@ func (p *pair) promote() error {
 	p.a.leads.Store(false)
 	defer p.b.leads.Store(true)
 	return p.b.promote()
+}
+
+// fence lets no session of a write any more. They hear of it between two statements.
+func (p *pair) fence() error {
+	_, err := p.a.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+	if err == nil {
+		_, err = p.a.ask("SELECT pg_reload_conf()")
+	}
+	time.Sleep(think)
+	return err
 }
 
 // freeze stops a without an end.
