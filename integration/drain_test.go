@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +85,80 @@ func TestRemovedPeerPolicies(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 			cl.Close()
+			oracle(t, e, old, young)
+		})
+	}
+}
+
+// A peer leaves and takes thousands of idle sessions with it at once, while another session goes on: every client sees its end, each
+// line says why, and ebb is as large as before. How long it took, and what the session beside them waited at most, is said.
+func TestDR6IdleSessionsOfARemovedPeer(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			const sessions = 3000
+			dns := startDNS(t)
+			dns.SetA("db.test", 1, host(2))
+			port := freePort(t)
+			old, young := echo(t, at(2, port)), echo(t, at(3, port))
+			e := start(t, setup{
+				plain: true, top: onEngine(engine), hosts: []string{"db.test"}, port: port, resolver: dns.Addr(),
+				pool: "close_rate = \"off\"\non = { removed = \"close\" }",
+			})
+			idle := make([]client, sessions)
+			for i := range idle {
+				idle[i] = dial(t, e.addr)
+				idle[i].echoes(t, []byte{1})
+			}
+			full := e.usage(t)
+			dns.SetA("db.test", 1, host(2), host(3))
+			e.awaitPeers(t, old.addr.String(), young.addr.String())
+			var beside client
+			for young.live() == 0 {
+				beside = dial(t, e.addr)
+				beside.echoes(t, []byte{1})
+			}
+			stop, slowest := make(chan struct{}), make(chan time.Duration)
+			go func() {
+				var most time.Duration
+				defer func() { slowest <- most }()
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					begin := time.Now()
+					if err := beside.said("x"); err != nil {
+						t.Errorf("the session beside them: %v", err)
+						return
+					}
+					most = max(most, time.Since(begin))
+				}
+			}()
+			dns.SetA("db.test", 1, host(3))
+			var begin time.Time
+			for i, c := range idle {
+				if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("client %d: %d bytes, %v", i, n, err)
+				}
+				if i == 0 {
+					begin = time.Now()
+				}
+				c.Close()
+			}
+			took := time.Since(begin)
+			close(stop)
+			t.Logf("%d sessions ended within %v of the first; an exchange beside them took at most %v", sessions, took, <-slowest)
+			eventually(t, "the lines of all", func() bool { return len(e.logs.ended()) >= sessions })
+			for _, s := range e.logs.ended() {
+				if s.Peer == old.addr.String() && s.End != "peer_removed" {
+					t.Fatalf("%+v", s)
+				}
+			}
+			if now := e.usage(t); now.peak > full.peak+slackRSS {
+				t.Errorf("at most %d MiB while they ended, %d MiB with all of them idle", now.peak>>20, full.peak>>20)
+			}
+			beside.Close()
 			oracle(t, e, old, young)
 		})
 	}

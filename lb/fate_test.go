@@ -165,7 +165,7 @@ func echoed(t *testing.T, c io.ReadWriter, what string) {
 // What PostgreSQL says at the end of each answer.
 const idle, inTransaction = "Z\x00\x00\x00\x05I", "Z\x00\x00\x00\x05T"
 
-func TestDR6DrainWaitsForQuiet(t *testing.T) {
+func TestDrainWaitsForQuiet(t *testing.T) {
 	r, peers := two(t, func(r *rig) { r.pool().On.AdminDrain = "quiet" })
 	a := peers[0].addr
 	atRest, busy, other := r.on(a), r.on(a), r.on(peers[1].addr)

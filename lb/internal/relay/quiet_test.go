@@ -100,7 +100,7 @@ func (r *rig) ends(want end.Word) {
 const briefly = 5 * time.Millisecond
 
 // A session ends when it is quiet, however the wish and what is said follow each other, and both sides see an end.
-func TestDR6QuietEnds(t *testing.T) {
+func TestQuietEnds(t *testing.T) {
 	eachEngine(t, func(t *testing.T, c carrier) {
 		for name, talk := range map[string]func(*rig, func()){
 			"nothing is ever said": func(_ *rig, wish func()) { wish() },
