@@ -57,6 +57,7 @@ type Completion struct {
 	Op     Op
 	More   bool
 	Full   bool // Received: the buffer is full
+	Unread bool // Sent: of a carried stream, whose bytes nobody has received
 	Owner  uint32
 	Result int32
 	Buffer Buffer

@@ -72,6 +72,7 @@ func (e *epoll) stepCarry(s Socket, r *record) {
 	if m.sent > 0 {
 		count(&e.stats.Spliced, m.sent)
 		e.add(to, Sent, int32(m.sent), noBuffer)
+		e.out[len(e.out)-1].Unread = true
 	}
 	if m.sink != 0 {
 		to.state |= failed

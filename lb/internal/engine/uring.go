@@ -349,6 +349,7 @@ func (u *uring) tell(s Socket, r, to *record, m moved) {
 	if m.sent > 0 {
 		count(&u.stats.Spliced, m.sent)
 		u.report(to, Sent, int32(m.sent), false, noBuffer)
+		u.local[len(u.local)-1].Unread = true
 	}
 	if m.sink != 0 {
 		to.state |= failed

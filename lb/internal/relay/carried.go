@@ -65,7 +65,6 @@ type half struct {
 	eof    bool  // its stream has ended
 	passed bool  // its end was passed on to the other side
 	full   uint8 // buffers that came full, less what short ones take off
-	unread bool  // its stream is bulk: what is sent on may not be received
 	paused bool  // not received from, until the other side has taken what waits
 }
 
@@ -129,14 +128,13 @@ func (l *loop) received(k *carried, from side, c *engine.Completion) {
 	to := 1 - from
 	switch {
 	case c.Result > 0:
-		k.last, k.half[from].unread = l.now, false
+		k.last = l.now
 		k.talk.hear(from, l.engine.Bytes(c.Buffer)[:c.Result])
 		if s := k.session; from == server && s.firstByte.Load() == 0 {
 			s.firstByte.Store(int64(max(1, l.now-k.start)))
 		}
 		l.engine.Send(k.socket[to], c.Buffer, int(c.Result))
 		if k.half[from].isBulk(c.Full) {
-			k.half[from].unread = true
 			l.engine.Carry(k.socket[from], k.socket[to])
 			return
 		}
@@ -199,7 +197,7 @@ func (l *loop) sent(k *carried, to side, c *engine.Completion) {
 		return
 	}
 	k.last = l.now
-	if k.half[from].unread {
+	if c.Unread {
 		k.talk.pass(from)
 	}
 	if k.half[from].paused && l.engine.Queued(k.socket[to]) <= l.engine.Room()/2 {

@@ -121,6 +121,17 @@ func TestQuietEnds(t *testing.T) {
 				r.say(r.client, r.backend, "commit")
 				r.say(r.backend, r.client, "Z\x00\x00\x00\x05I")
 			},
+			"most of an answer is carried": func(r *rig, wish func()) {
+				r.say(r.client, r.backend, "q")
+				r.say(r.backend, r.client, "Z\x00\x00\x00\x05I")
+				r.say(r.client, r.backend, "q")
+				answer := strings.Repeat("d", 8<<20) + "Z\x00\x00\x00\x05I"
+				go io.WriteString(r.backend, answer)
+				if b, err := io.ReadAll(io.LimitReader(r.client, int64(len(answer)))); err != nil || string(b) != answer {
+					r.t.Fatalf("%d bytes, %v", len(b), err)
+				}
+				wish()
+			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				r := newRig(t, c, Options{})
