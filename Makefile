@@ -4,7 +4,7 @@ TOOLS = $(GO) tool -modfile=.ci/tools/go.mod
 PKGS = ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench bench-operate failover soak model mutants deps dist clean
+.PHONY: build test check gates fmt lint tidy cross fuzz bench-once bench bench-operate failover soak engines model mutants deps dist clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o ebb ./cmd/ebb
@@ -74,6 +74,14 @@ SOAKGIB ?= 64
 soak: deps
 	$(GO) test -race -count=1 -v -timeout 3h -run 'TestDNS42Soak|TestDNSAuthority|TestTD5$$|TestRU1Soak|TestUD1[017]$$|TestSE7$$' ./integration -soak $(SOAKTIME) -authority 2m -td5 20
 	$(GO) test -count=1 -v -timeout 48h -run 'TestHashedMix$$' ./integration -hashed $(SOAKGIB)
+
+# The scenarios of streams, ends, limits and datagrams, and all of lb, on one engine after another. make test runs on the best that
+# works here, and relay, engine and flow on all.
+engines: deps
+	for engine in uring epoll portable; do \
+		EBB_TEST_ENGINE=$$engine $(GO) test -race -count=1 -p 1 -timeout 1h ./lb || exit; \
+		EBB_TEST_ENGINE=$$engine $(GO) test -race -count=1 -timeout 1h -run 'Test(TD|HC|BP|TO|LI|DR|RH|SE[78]|UD)[0-9]' ./integration || exit; \
+	done
 
 # Each mutant of a package (testdata/mutants) must be killed by its tests.
 mutants:

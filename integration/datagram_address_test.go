@@ -36,7 +36,7 @@ func TestUD5LinkLocal(t *testing.T) {
 				})
 				e := start(t, setup{
 					place: place{space: space}, network: "udp", listen: netip.AddrPortFrom(netip.MustParseAddr(listen), freePort(t)),
-					hosts: []string{host(2)}, port: b.addr.Port(), top: fmt.Sprintf("[relay]\nengine = %q", engine),
+					hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine),
 				})
 				to := netip.AddrPortFrom(netip.MustParseAddr("fe80::9%one"), e.addr.Port())
 				for _, word := range []string{"who", "again"} {

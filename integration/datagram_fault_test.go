@@ -28,7 +28,7 @@ func TestFaultsInSystemCallsOfDatagrams(t *testing.T) {
 				b := echoUDP(t, at(2, 0))
 				e := start(t, setup{
 					place: failing(t, c.call+":error="+errno+":when=1..3"), plain: true, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(),
-					top: fmt.Sprintf("[relay]\nengine = %q", c.engine),
+					top: onEngine(c.engine),
 				})
 				cl := listenUDP(t, at(1, 0))
 				sent, answered := 0, 0
@@ -92,7 +92,7 @@ func TestUDPBehindAFirewall(t *testing.T) {
 				cl = listenUDP(t, at(1, 0))
 			})
 			e := start(t, setup{
-				place: place{space: space}, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), top: fmt.Sprintf("[relay]\nengine = %q", engine),
+				place: place{space: space}, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine),
 			})
 			echoes := func(word string) {
 				t.Helper()

@@ -37,7 +37,7 @@ func TestSE7(t *testing.T) {
 			e := start(t, setup{
 				plain: *soakFor > 0, // what the race detector keeps of each goroutine would be 2 GiB
 				place: place{space: space}, hosts: []string{host(2)}, port: b.addr.Port(),
-				top: fmt.Sprintf("[relay]\nengine = %q", engine),
+				top: onEngine(engine),
 			})
 			for round := range rounds {
 				var all []client

@@ -4,7 +4,6 @@ package integration
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,7 +28,7 @@ func TestFaultsInSystemCallsOfListeners(t *testing.T) {
 	} {
 		t.Run(c.inject, func(t *testing.T) {
 			b := echo(t, at(2, freePort(t)))
-			e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: "[relay]\nengine = \"epoll\""})
+			e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine("epoll")})
 			for range 4 {
 				if err := talk(e.addr); err != nil {
 					t.Fatal(err)
@@ -68,7 +67,7 @@ func TestFaultsInSystemCallsOfBulk(t *testing.T) {
 			t.Run(engine+"/"+c.inject, func(t *testing.T) {
 				far := make(chan half, 1)
 				b := serve(t, at(2, freePort(t)), func(p peerConn) { far <- trade(p, p.CloseWrite, 1, size) })
-				e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: fmt.Sprintf("[relay]\nengine = %q", engine)})
+				e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine)})
 				cl := dial(t, e.addr)
 				near := trade(cl, cl.CloseWrite, 2, size)
 				other := <-far
@@ -100,7 +99,7 @@ func TestFaultsInSystemCallsOfSessions(t *testing.T) {
 	} {
 		t.Run(c.inject, func(t *testing.T) {
 			b := echo(t, at(2, freePort(t)))
-			e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: "[relay]\nengine = \"epoll\""})
+			e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine("epoll")})
 			e.wantRefusal(t)
 			if s := e.oneSession(t); s.End != c.end || !strings.Contains(s.Attempts, " "+c.attempt+" ") {
 				t.Errorf("%+v", s)

@@ -62,6 +62,10 @@ func (s *setup) write(t *testing.T) string {
 	if s.check != "" {
 		line("[pool.t.check]\n%s", withDefaults(s.check, "kind", `"tcp"`, "interval", `"200ms"`, "timeout", `"500ms"`, "fast_interval", `"100ms"`))
 	}
+	// As in lb: everything on one engine.
+	if engine := os.Getenv("EBB_TEST_ENGINE"); engine != "" && !strings.Contains("\n"+b.String(), "\n[relay]\n") {
+		line("%s", onEngine(engine))
+	}
 	path := filepath.Join(t.TempDir(), "ebb.toml")
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)

@@ -123,7 +123,7 @@ func TestUDPWithoutDescriptors(t *testing.T) {
 			t.Parallel()
 			b := echoUDP(t, at(2, 0))
 			e := start(t, setup{
-				plain: true, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1m"`, top: fmt.Sprintf("[relay]\nengine = %q", engine),
+				plain: true, network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1m"`, top: onEngine(engine),
 			})
 			old := listenUDP(t, at(1, 0))
 			sent := int64(0)

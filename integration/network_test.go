@@ -5,7 +5,6 @@ package integration
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -84,7 +83,7 @@ func TestTD5(t *testing.T) {
 			})
 			e := start(t, setup{
 				place: place{space: n.middle}, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
-				top: fmt.Sprintf("[relay]\nengine = %q", engine), pool: `connect_timeout = "20s"`,
+				top: onEngine(engine), pool: `connect_timeout = "20s"`,
 			})
 			for range rounds {
 				var c client
@@ -127,7 +126,7 @@ func TestTO9(t *testing.T) {
 				})
 				e := start(t, setup{
 					place: place{space: n.middle}, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
-					top:      fmt.Sprintf("[relay]\nengine = %q", engine),
+					top:      onEngine(engine),
 					listener: `socket.user_timeout = "1s"`, pool: `socket.user_timeout = "1s"`,
 				})
 				var c client
