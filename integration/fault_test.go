@@ -64,6 +64,9 @@ func TestFaultsInSystemCallsOfBulk(t *testing.T) {
 		{"splice:error=EPIPE:when=6", false},
 	} {
 		for _, engine := range []string{"uring", "epoll"} {
+			if engine == "epoll" && strings.Contains(c.inject, "EAGAIN") {
+				continue // a socket of which the kernel says so has an edge to come, and one that a tracer says it of has not
+			}
 			t.Run(engine+"/"+c.inject, func(t *testing.T) {
 				far := make(chan half, 1)
 				b := serve(t, at(2, freePort(t)), func(p peerConn) { far <- trade(p, p.CloseWrite, 1, size) })
