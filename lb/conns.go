@@ -103,6 +103,22 @@ func (s *Server) KillConns(f admin.ConnFilter) int {
 	return len(found)
 }
 
+// Named tells whether there are the listener and the pool that a filter names; those that leave may have sessions, too.
+func (s *Server) Named(f admin.ConnFilter) error {
+	g := s.running()
+	if f.Listener != "" {
+		if _, err := listenersNamed(g.everyListener(), f.Listener); err != nil {
+			return err
+		}
+	}
+	if f.Pool != "" {
+		if _, err := poolNamed(g.everyPool(), f.Pool); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // match visits the sessions that a filter lets pass, in any order, under the locks that sessions need to begin and to end.
 func (s *Server) match(f admin.ConnFilter, visit func(settled)) {
 	now := time.Now()

@@ -76,8 +76,6 @@ func TestConnsListsWhatLives(t *testing.T) {
 	}{
 		{admin.ConnFilter{ID: list[1].ID}, 1},
 		{admin.ConnFilter{Listener: "front", Pool: "db", Epoch: epoch}, 2},
-		{admin.ConnFilter{Listener: "back"}, 0},
-		{admin.ConnFilter{Pool: "other"}, 0},
 		{admin.ConnFilter{Epoch: epoch + 1}, 0},
 		{admin.ConnFilter{Peer: peers[0].addr.String()}, 1},
 		{admin.ConnFilter{Peer: "127.0.0.2"}, 1},
@@ -90,6 +88,20 @@ func TestConnsListsWhatLives(t *testing.T) {
 	} {
 		if got, n := ask(tc.f); len(got) != tc.want || n != tc.want {
 			t.Errorf("%+v: %d of %d, want %d", tc.f, len(got), n, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		f    admin.ConnFilter
+		want string
+	}{
+		{admin.ConnFilter{Listener: "back"}, `no listener is named "back", expected one of front`},
+		{admin.ConnFilter{Pool: "other"}, `no pool is named "other", expected one of db`},
+	} {
+		if _, _, err := client.Conns(context.Background(), tc.f); err == nil || err.Error() != tc.want {
+			t.Errorf("%+v: %v", tc.f, err)
+		}
+		if _, err := client.KillConns(context.Background(), tc.f); err == nil || err.Error() != tc.want {
+			t.Errorf("kill of %+v: %v", tc.f, err)
 		}
 	}
 	if got, n := ask(admin.ConnFilter{Limit: 1}); len(got) != 1 || got[0].ID != list[0].ID || n != 2 {

@@ -13,9 +13,17 @@ import (
 // Explain says what a new client of a listener would get now, and why. It asks those who would decide, and takes nothing.
 // Without a valid address the client is any; sni is the name that it asks for, "" if it asks for none.
 func (s *Server) Explain(name string, client netip.AddrPort, sni string) (admin.Explanation, error) {
-	var of []*listener
+	of, err := listenersNamed(s.running().listeners, name)
+	if err != nil {
+		return admin.Explanation{}, err
+	}
+	return explain(of, client, sni), nil
+}
+
+// listenersNamed gives those of one name, a listener for each of its addresses, or says which names there are.
+func listenersNamed(among []*listener, name string) (of []*listener, err error) {
 	u := &admin.Unknown{Text: fmt.Sprintf("no listener is named %q", name)}
-	for _, l := range s.running().listeners {
+	for _, l := range among {
 		if l.name == name {
 			of = append(of, l)
 		} else if n := len(u.Listeners); n == 0 || u.Listeners[n-1] != l.name {
@@ -23,9 +31,9 @@ func (s *Server) Explain(name string, client netip.AddrPort, sni string) (admin.
 		}
 	}
 	if len(of) == 0 {
-		return admin.Explanation{}, u
+		return nil, u
 	}
-	return explain(of, client, sni), nil
+	return of, nil
 }
 
 // explain answers for a listener by its addresses: whatever a client connects to, the pool and the limit are the same.

@@ -41,10 +41,12 @@ func (s *Server) OrderPeer(name, peer string, o admin.Order) (admin.PeerReply, e
 	return reply, nil
 }
 
+func (s *Server) poolNamed(name string) (*livePool, error) { return poolNamed(s.running().pools, name) }
+
 // poolNamed gives a pool, or says which there are.
-func (s *Server) poolNamed(name string) (*livePool, error) {
+func poolNamed(among []*livePool, name string) (*livePool, error) {
 	u := &admin.Unknown{Text: fmt.Sprintf("no pool is named %q", name)}
-	for _, p := range s.running().pools {
+	for _, p := range among {
 		if p.name == name {
 			return p, nil
 		}

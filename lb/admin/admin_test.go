@@ -95,6 +95,13 @@ func (f *fake) Explain(listener string, client netip.AddrPort, sni string) (Expl
 	return Explanation{Listener: listener, Source: client.String(), Outcome: "peer", Reason: sni, Next: []string{"192.0.2.1:5432"}}, nil
 }
 
+func (f *fake) Named(filter ConnFilter) error {
+	if filter.Pool != "" && filter.Pool != "db" {
+		return &Unknown{Text: "no pool is named " + filter.Pool, Pools: []string{"db"}}
+	}
+	return nil
+}
+
 func (f *fake) Conns(filter ConnFilter) ([]Conn, int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -134,8 +134,8 @@ func ParseSource(text string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 }
 
-// filter reads the query of a request. It answers itself if that is not one.
-func filter(w http.ResponseWriter, r *http.Request) (f ConnFilter, ok bool) {
+// filter reads the query of a request. It answers itself if that is not one, or names what is not there.
+func filter(w http.ResponseWriter, r *http.Request, s Source) (f ConnFilter, ok bool) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		document(w, http.StatusBadRequest, problem{Error: "the query: " + err.Error()})
@@ -163,11 +163,15 @@ func filter(w http.ResponseWriter, r *http.Request) (f ConnFilter, ok bool) {
 			return f, false
 		}
 	}
+	if err := s.Named(f); err != nil {
+		unknown(w, err)
+		return f, false
+	}
 	return f, true
 }
 
 func conns(w http.ResponseWriter, r *http.Request, s Source) {
-	f, ok := filter(w, r)
+	f, ok := filter(w, r, s)
 	if !ok {
 		return
 	}
@@ -199,7 +203,7 @@ func killOne(w http.ResponseWriter, r *http.Request, s Source) {
 }
 
 func killMany(w http.ResponseWriter, r *http.Request, s Source) {
-	f, ok := filter(w, r)
+	f, ok := filter(w, r, s)
 	switch {
 	case !ok:
 	case f.Limit > 0:

@@ -35,6 +35,8 @@ type Source interface {
 	SwitchPool(ctx context.Context, pool, to string, timeout time.Duration, tell func(SwitchStep)) error
 	// RefreshNames asks DNS for a name now, or for all with "", and says how many questions that makes.
 	RefreshNames(name string) int
+	// Named gives an *Unknown if a filter names a listener or a pool that is not there.
+	Named(ConnFilter) error
 	// Conns lists the sessions that a filter lets pass, the oldest first and at most its limit, and says how many there are.
 	Conns(ConnFilter) (list []Conn, matched int)
 	// KillConns ends the sessions that a filter lets pass and says how many.
