@@ -13,7 +13,7 @@ import (
 // it or to all addresses.
 func TestUD5LinkLocal(t *testing.T) {
 	ip := program(t, "ip")
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			space := newSpace(t)
@@ -53,7 +53,7 @@ func TestUD5LinkLocal(t *testing.T) {
 // A reply leaves from the port that was asked, where a listener has a range of them.
 func TestUDPRangeOfPorts(t *testing.T) {
 	t.Parallel()
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			space := newSpace(t) // where all ports are free

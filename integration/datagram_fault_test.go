@@ -67,7 +67,7 @@ func TestFaultsInSystemCallsOfDatagrams(t *testing.T) {
 // TestUDPBehindAFirewall has packets filtered on their way out, which the kernel tells as EPERM.
 func TestUDPBehindAFirewall(t *testing.T) {
 	nft := program(t, "nft")
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			space := newSpace(t)

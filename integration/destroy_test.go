@@ -4,14 +4,10 @@ package integration
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"testing"
 	"time"
-
-	"github.com/ebb-lb/ebb/integration/link"
 )
 
 // SE-7: the kernel destroys both sockets of every session at once, as `ss -K` has it do, again and again. Each session ends, is
@@ -22,16 +18,9 @@ func TestSE7(t *testing.T) {
 		sessions, rounds = 5000, 10
 	}
 	ss := program(t, "ss")
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
-			space, err := link.NewSpace()
-			if errors.Is(err, os.ErrPermission) && os.Getenv("CI") != "true" {
-				t.Skip("needs CAP_SYS_ADMIN: ", err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { space.Close() })
+			space := newSpace(t)
 			var b *backend
 			within(t, space, func() { b = echo(t, at(2, freePort(t))) })
 			e := start(t, setup{
@@ -55,7 +44,10 @@ func TestSE7(t *testing.T) {
 					c.echoes(t, []byte("in"))
 				}
 				ours := fmt.Sprintf("( sport = :%d or dport = :%d )", e.addr.Port(), b.addr.Port())
-				var killed []byte
+				var (
+					killed []byte
+					err    error
+				)
 				begin := time.Now()
 				within(t, space, func() { killed, err = exec.Command(ss, "-K", "-H", "-t", "-n", "state", "established", ours).Output() })
 				if err != nil {

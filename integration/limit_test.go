@@ -118,7 +118,7 @@ func TestEMFILE(t *testing.T) {
 // descriptors come back.
 func TestUDPWithoutDescriptors(t *testing.T) {
 	t.Parallel()
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			b := echoUDP(t, at(2, 0))

@@ -44,7 +44,7 @@ func TestLI9TheDiskIsFull(t *testing.T) {
 // is room again, ebb goes on by itself, and begins a new line.
 func TestLI9ASmallDiskFills(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 && os.Getenv("CI") != "true" {
 		t.Skip("to mount a disk takes root")
 	}
 	disk := t.TempDir()

@@ -73,7 +73,7 @@ func TestTD5(t *testing.T) {
 	if *longHaul > 0 {
 		rounds, size = *longHaul, 64<<20
 	}
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			n := newNetwork(t, link.Faults{Delay: 5 * time.Millisecond, Jitter: 4 * time.Millisecond, Loss: 0.005, Duplicate: 0.01, Corrupt: 0.005}, 5)
 			far := make(chan half, 1)
@@ -111,7 +111,7 @@ func TestTD5(t *testing.T) {
 // TestTO9 takes the cable out on one side of a session, while bytes are on their way there: user_timeout ends both sides.
 func TestTO9(t *testing.T) {
 	t.Parallel()
-	for _, engine := range []string{"uring", "epoll", "portable"} {
+	for _, engine := range engines {
 		for _, side := range []string{"client", "server"} {
 			t.Run(engine+"/"+side, func(t *testing.T) {
 				t.Parallel()
