@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -19,10 +20,16 @@ import (
 	"time"
 )
 
+// digest makes the hash by which a stream is verified.
+type digest func() hash.Hash
+
+// bySHA256 is what the scenarios ask for.
+var bySHA256 digest = sha256.New
+
 // pour writes n bytes of which no two pieces of 64 KiB are equal, and gives their hash.
-func pour(w io.Writer, seed uint64, n int64) (sum [sha256.Size]byte, err error) {
+func (d digest) pour(w io.Writer, seed uint64, n int64) (sum string, err error) {
 	const piece = 64 << 10
-	block, hash := noise(seed, 1<<20), sha256.New()
+	block, hash := noise(seed, 1<<20), d()
 	for done := int64(0); done < n; {
 		for at := 0; at < len(block); at += piece {
 			binary.LittleEndian.PutUint64(block[at:], uint64(done)+uint64(at))
@@ -34,33 +41,33 @@ func pour(w io.Writer, seed uint64, n int64) (sum [sha256.Size]byte, err error) 
 		}
 		done += int64(len(b))
 	}
-	return [sha256.Size]byte(hash.Sum(nil)), nil
+	return string(hash.Sum(nil)), nil
 }
 
 // drink reads until the end and gives the hash.
-func drink(r io.Reader) (sum [sha256.Size]byte, n int64, err error) {
-	hash := sha256.New()
+func (d digest) drink(r io.Reader) (sum string, n int64, err error) {
+	hash := d()
 	n, err = io.CopyBuffer(hash, struct{ io.Reader }{r}, make([]byte, 1<<20))
-	return [sha256.Size]byte(hash.Sum(nil)), n, err
+	return string(hash.Sum(nil)), n, err
 }
 
 // half is what one end of a trade has sent and got.
 type half struct {
-	sent, got [sha256.Size]byte
+	sent, got string
 	n         int64 // bytes that came
 	err       error
 }
 
 // trade sends size bytes and its end, and reads until the other's end.
-func trade(c net.Conn, closeWrite func() error, seed uint64, size int64) (h half) {
+func (d digest) trade(c net.Conn, closeWrite func() error, seed uint64, size int64) (h half) {
 	var wait sync.WaitGroup
 	var failed error
 	wait.Go(func() {
-		if h.sent, failed = pour(c, seed, size); failed == nil {
+		if h.sent, failed = d.pour(c, seed, size); failed == nil {
 			failed = closeWrite()
 		}
 	})
-	h.got, h.n, h.err = drink(c)
+	h.got, h.n, h.err = d.drink(c)
 	wait.Wait()
 	h.err = errors.Join(h.err, failed)
 	return h
@@ -78,11 +85,11 @@ func TestTD1(t *testing.T) {
 				size = min(size, 64<<20)
 			}
 			far := make(chan half, 1)
-			b := serve(t, at(2, freePort(t)), func(c peerConn) { far <- trade(c, c.CloseWrite, 1, size) })
+			b := serve(t, at(2, freePort(t)), func(c peerConn) { far <- bySHA256.trade(c, c.CloseWrite, 1, size) })
 			e := start(t, setup{plain: c.plain, hosts: []string{host(2)}, port: b.addr.Port()})
 			cl := dial(t, e.addr)
 			begin := time.Now()
-			near := trade(cl, cl.CloseWrite, 2, size)
+			near := bySHA256.trade(cl, cl.CloseWrite, 2, size)
 			other := <-far
 			t.Logf("%d MiB each way in %v", size>>20, time.Since(begin))
 			if near.err != nil || other.err != nil {

@@ -69,10 +69,10 @@ func TestFaultsInSystemCallsOfBulk(t *testing.T) {
 			}
 			t.Run(engine+"/"+c.inject, func(t *testing.T) {
 				far := make(chan half, 1)
-				b := serve(t, at(2, freePort(t)), func(p peerConn) { far <- trade(p, p.CloseWrite, 1, size) })
+				b := serve(t, at(2, freePort(t)), func(p peerConn) { far <- bySHA256.trade(p, p.CloseWrite, 1, size) })
 				e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine(engine)})
 				cl := dial(t, e.addr)
-				near := trade(cl, cl.CloseWrite, 2, size)
+				near := bySHA256.trade(cl, cl.CloseWrite, 2, size)
 				other := <-far
 				switch err := errors.Join(near.err, other.err); {
 				case err == nil && (near.sent != other.got || other.sent != near.got):

@@ -79,7 +79,7 @@ func TestTD5(t *testing.T) {
 			far := make(chan half, 1)
 			var b *backend
 			within(t, n.server, func() {
-				b = serve(t, netip.AddrPortFrom(backAddr, freePort(t)), func(c peerConn) { far <- trade(c, c.CloseWrite, 1, size) })
+				b = serve(t, netip.AddrPortFrom(backAddr, freePort(t)), func(c peerConn) { far <- bySHA256.trade(c, c.CloseWrite, 1, size) })
 			})
 			e := start(t, setup{
 				place: place{space: n.middle}, listen: netip.AddrPortFrom(frontAddr, freePort(t)), hosts: []string{backAddr.String()}, port: b.addr.Port(),
@@ -88,7 +88,7 @@ func TestTD5(t *testing.T) {
 			for range rounds {
 				var c client
 				within(t, n.client, func() { c = dial(t, e.addr) })
-				near := trade(c, c.CloseWrite, 2, size)
+				near := bySHA256.trade(c, c.CloseWrite, 2, size)
 				other := <-far
 				if err := errors.Join(near.err, other.err); err != nil {
 					t.Fatal(err)
