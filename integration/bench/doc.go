@@ -6,7 +6,7 @@
 //	go run ./integration/bench -load UDP          # only those over UDP
 //	go run ./integration/bench -load idle         # memory and descriptors of idle sessions
 //	go run ./integration/bench -flame flame.svg   # where the CPU goes (make flame); needs perf
-//	go run ./integration/bench -haproxy PATH      # with a newer haproxy in two more columns
+//	go run ./integration/bench -haproxy PATH -nginx PATH
 //	go run ./integration/bench -through nginx,ebb # only these proxies
 //
 // It needs haproxy, nginx with the stream module, redis-server and redis-benchmark, and PostgreSQL with pgbench (Debian

@@ -28,7 +28,7 @@ func (b *bench) flame(ctx context.Context, engine, out string) error {
 	}
 	l := loads[slices.IndexFunc(loads, func(l load) bool { return l.name == flameLoad })]
 	name := "ebb, " + engine + ", 1 loop"
-	all := contenders(b.ebb, "", b.dir)
+	all := contenders(b.ebb, newer{}, b.dir)
 	i := slices.IndexFunc(all, func(p proxy) bool { return p.name == name })
 	if i < 0 {
 		return fmt.Errorf("engine %q: expected uring or epoll", engine)

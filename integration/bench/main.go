@@ -18,10 +18,12 @@ func main() {
 		length = flag.Duration("for", 3*time.Second, "how long one load runs")
 		out    = flag.String("out", "", "folder for bench.json and bench.svg; empty writes none")
 		ebb    = flag.String("ebb", "", "the ebb binary; empty builds it")
-		newer  = flag.String("haproxy", "", "another haproxy binary, such as the newest, for two more columns")
 		asCopy = flag.String("copy", "", "LISTEN,TARGET: be the column io.Copy, and measure nothing")
 		only   = flag.String("load", "", "run only the loads whose names begin so, such as UDP")
 	)
+	var also newer
+	flag.StringVar(&also.haproxy, "haproxy", "", "another haproxy, such as the newest, for two more columns")
+	flag.StringVar(&also.nginx, "nginx", "", "another nginx, for two more columns; its stream module is looked for in ../lib/nginx/modules, seen from the program")
 	through := flag.String("through", "", "run only proxies whose names contain one of these, with commas between them, such as nginx,direct")
 	graph := flag.String("flame", "", "write a flame graph of ebb to this file, and measure nothing")
 	engine := flag.String("engine", "uring", "for -flame: uring, epoll")
@@ -41,7 +43,7 @@ func main() {
 	case *operation:
 		err = b.with(ctx, "none", func() error { return b.operate(ctx, os.Stdout) })
 	default:
-		err = b.with(ctx, *only, func() error { return b.compare(ctx, *rounds, *out, *newer, *only, *through) })
+		err = b.with(ctx, *only, func() error { return b.compare(ctx, *rounds, *out, also, *only, *through) })
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -76,9 +78,9 @@ func (b *bench) with(ctx context.Context, only string, f func() error) (err erro
 }
 
 // compare measures ebb beside its peers.
-func (b *bench) compare(ctx context.Context, rounds int, out, newer, only, through string) error {
-	proxies := slices.DeleteFunc(contenders(b.ebb, newer, b.dir), func(p proxy) bool { return !p.isOneOf(through) })
-	report := newReport(rounds, b.length, proxies, map[string]string{newHAProxy: newer})
+func (b *bench) compare(ctx context.Context, rounds int, out string, also newer, only, through string) error {
+	proxies := slices.DeleteFunc(contenders(b.ebb, also, b.dir), func(p proxy) bool { return !p.isOneOf(through) })
+	report := newReport(rounds, b.length, proxies, also)
 	for round := range rounds {
 		for i := range proxies {
 			// Another order in each round, so that nobody always follows the same neighbour.

@@ -80,6 +80,26 @@ func (p *process) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
+// busy is what the cores have done since the machine started, for whomever: the clients, the servers and the kernel's threads as well.
+func busy() (sum time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	fields := strings.Fields(line) // proc_stat(5): cpu, user, nice, system, idle, iowait, irq, softirq, ...
+	for i, field := range fields[1:8] {
+		ticks, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat cannot be read: %w", err)
+		}
+		if idle := i == 3 || i == 4; !idle {
+			sum += time.Duration(ticks) * clockTick
+		}
+	}
+	return sum, nil
+}
+
 func build(ctx context.Context, to string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, "./cmd/ebb")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -26,7 +26,7 @@ func (p proxy) isOneOf(list string) bool {
 
 // contenders lists the columns. Each proxy is in the setting that suits it: no logs, splice where it can, and both one
 // thread and two, for either may win on two cores.
-func contenders(ebb, newer, dir string) []proxy {
+func contenders(ebb string, also newer, dir string) []proxy {
 	haproxy := func(program string, threads int) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, _, listen, target string) (*process, error) {
 			conf := fmt.Sprintf(`global
@@ -46,9 +46,13 @@ listen l
 			return withConfig(ctx, dir, program, conf, "-db", "-f")
 		}
 	}
-	nginx := func(workers int) func(context.Context, string, string, string) (*process, error) {
+	nginx := func(program string, workers int) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, network, listen, target string) (*process, error) {
-			conf := fmt.Sprintf(`load_module modules/ngx_stream_module.so;
+			module := filepath.Join(filepath.Dir(program), "../lib/nginx/modules/ngx_stream_module.so") // where Debian puts it
+			if _, err := os.Stat(module); err != nil {
+				module = "modules/ngx_stream_module.so"
+			}
+			conf := fmt.Sprintf(`load_module %s;
 daemon off;
 worker_processes %d;
 worker_rlimit_nofile %d;
@@ -62,11 +66,8 @@ stream {
     proxy_pass %s;%s
   }
 }
-`, workers, mostFiles, dir, 2*mostFiles, listen, map[string]string{"udp": " udp", brief: " udp"}[network], target, map[string]string{brief: " proxy_responses 1;"}[network])
-			if _, err := os.Stat("/usr/lib/nginx/modules/ngx_stream_module.so"); err == nil {
-				conf = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + conf[len("load_module modules/ngx_stream_module.so;\n"):]
-			}
-			return withConfig(ctx, dir, sbin("nginx"), conf, "-p", dir, "-c")
+`, module, workers, mostFiles, dir, 2*mostFiles, listen, map[string]string{"udp": " udp", brief: " udp"}[network], target, map[string]string{brief: " proxy_responses 1;"}[network])
+			return withConfig(ctx, dir, program, conf, "-p", dir, "-c")
 		}
 	}
 	ours := func(engine, loops string) func(context.Context, string, string, string) (*process, error) {
@@ -95,8 +96,8 @@ port = %d
 		{name: "direct", udp: true},
 		{name: "haproxy, 1 thread", start: haproxy(sbin("haproxy"), 1)},
 		{name: "haproxy, 2 threads", start: haproxy(sbin("haproxy"), 2)},
-		{name: "nginx, 1 worker", udp: true, start: nginx(1)},
-		{name: "nginx, 2 workers", udp: true, start: nginx(2)},
+		{name: "nginx, 1 worker", udp: true, start: nginx(sbin("nginx"), 1)},
+		{name: "nginx, 2 workers", udp: true, start: nginx(sbin("nginx"), 2)},
 		{name: "io.Copy in Go", start: copying},
 		{name: "ebb, uring, 1 loop", ours: true, udp: true, start: ours("uring", "1")},
 		{name: "ebb, uring, 2 loops", ours: true, udp: true, start: ours("uring", "2")},
@@ -104,15 +105,25 @@ port = %d
 		{name: "ebb, epoll, 2 loops", ours: true, udp: true, start: ours("epoll", "2")},
 		{name: "ebb, portable", ours: true, udp: true, start: ours("portable", "auto")},
 	}
-	if newer != "" {
+	if also.nginx != "" { // behind the system's
+		list = slices.Insert(list, 5,
+			proxy{name: newNginx + ", 1 worker", udp: true, start: nginx(also.nginx, 1)}, proxy{name: newNginx + ", 2 workers", udp: true, start: nginx(also.nginx, 2)})
+	}
+	if also.haproxy != "" {
 		list = slices.Insert(list, 3,
-			proxy{name: newHAProxy + ", 1 thread", start: haproxy(newer, 1)}, proxy{name: newHAProxy + ", 2 threads", start: haproxy(newer, 2)})
+			proxy{name: newHAProxy + ", 1 thread", start: haproxy(also.haproxy, 1)}, proxy{name: newHAProxy + ", 2 threads", start: haproxy(also.haproxy, 2)})
 	}
 	return list
 }
 
-// newHAProxy names the columns of a haproxy that is not the system's.
-const newHAProxy = "newer haproxy"
+// newer names programs that are not the system's; empty is none.
+type newer struct{ haproxy, nginx string }
+
+// What their columns are called.
+const (
+	newHAProxy = "newer haproxy"
+	newNginx   = "newer nginx"
+)
 
 func withConfig(ctx context.Context, dir, program, conf string, args ...string) (*process, error) {
 	file := filepath.Join(dir, filepath.Base(program)+".conf")
@@ -148,8 +159,8 @@ func (p proxy) measure(ctx context.Context, t *targets, length time.Duration, on
 func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Duration) (sample, error) {
 	target := l.target(t)
 	if p.start == nil {
-		got, err := l.run(ctx, t, target, length)
-		return sample{Rate: got.rate, P99: micros(got.p99)}, err
+		got, all, err := l.watched(ctx, t, target, length)
+		return sample{Rate: got.rate, All: l.perUnit(all, got), P99: micros(got.p99)}, err
 	}
 	listen := "127.0.0.1:" + freePort()
 	proc, err := p.start(ctx, l.network, listen, target)
@@ -164,10 +175,28 @@ func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Durat
 	if err != nil {
 		return sample{}, err
 	}
-	got, err := l.run(ctx, t, listen, length)
+	got, all, err := l.watched(ctx, t, listen, length)
 	if err != nil {
 		return sample{}, err
 	}
 	after, err := proc.cpu()
-	return sample{Rate: got.rate, CPU: (after - before).Seconds() / got.units * l.cpuUnit, P99: micros(got.p99)}, err
+	return sample{Rate: got.rate, CPU: l.perUnit(after-before, got), All: l.perUnit(all, got), P99: micros(got.p99)}, err
+}
+
+// watched runs the load and tells what the cores had to do meanwhile.
+func (l load) watched(ctx context.Context, t *targets, addr string, length time.Duration) (got result, all time.Duration, err error) {
+	before, err := busy()
+	if err != nil {
+		return got, 0, err
+	}
+	if got, err = l.run(ctx, t, addr, length); err != nil {
+		return got, 0, err
+	}
+	after, err := busy()
+	return got, after - before, err
+}
+
+// perUnit is the CPU time for a unit of the load, in seconds.
+func (l load) perUnit(cpu time.Duration, got result) float64 {
+	return cpu.Seconds() / got.units * l.cpuUnit
 }

@@ -19,6 +19,7 @@ import (
 type sample struct {
 	Rate float64 `json:"rate"`
 	CPU  float64 `json:"cpu"`           // the proxy's seconds for load.cpuUnit units
+	All  float64 `json:"all"`           // the same of all cores, whoever had them
 	P99  float64 `json:"p99,omitempty"` // µs of one unit; 0 is not measured
 }
 
@@ -45,7 +46,7 @@ type row struct {
 	Samples  map[string][]sample `json:"samples"`
 }
 
-func newReport(rounds int, length time.Duration, proxies []proxy, newer map[string]string) *report {
+func newReport(rounds int, length time.Duration, proxies []proxy, also newer) *report {
 	r := &report{
 		Kernel: output("uname", "-sr"), Cores: runtime.NumCPU(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: rounds,
 		Seconds: length.Seconds(), proxies: proxies, Idle: make(map[string]idle), Flows: make(map[string]idle),
@@ -55,7 +56,7 @@ func newReport(rounds int, length time.Duration, proxies []proxy, newer map[stri
 			"go":      runtime.Version(),
 		},
 	}
-	for name, file := range newer {
+	for name, file := range map[string]string{newHAProxy: also.haproxy, newNginx: also.nginx} {
 		if file != "" {
 			r.Version[name] = output(file, "-v")
 		}
@@ -92,12 +93,13 @@ func summarise(samples []sample, of func(sample) float64) figures {
 
 func rate(s sample) float64 { return s.Rate }
 func cpu(s sample) float64  { return s.CPU }
+func all(s sample) float64  { return s.All }
 func p99(s sample) float64  { return s.P99 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
-// best gives the highest median rate and the lowest median CPU of the other proxies.
-func (r *report) best(w row) (topRate, leastCPU float64) {
+// best gives the highest median rate and the lowest median CPU of the other proxies, and the lowest of all cores beside them.
+func (r *report) best(w row) (topRate, leastCPU, leastAll float64) {
 	for _, p := range r.proxies {
 		samples := w.Samples[p.name]
 		if p.ours || p.start == nil || len(samples) == 0 {
@@ -107,13 +109,16 @@ func (r *report) best(w row) (topRate, leastCPU float64) {
 		if c := summarise(samples, cpu).median; leastCPU == 0 || c < leastCPU {
 			leastCPU = c
 		}
+		if c := summarise(samples, all).median; leastAll == 0 || c < leastAll {
+			leastAll = c
+		}
 	}
-	return topRate, leastCPU
+	return topRate, leastCPU, leastAll
 }
 
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores, %s; %d rounds of %.3gs; medians, spread is (most-least)/median\n", r.Kernel, r.Cores, r.Date, r.Rounds, r.Seconds)
-	for _, name := range []string{"haproxy", newHAProxy, "nginx", "redis", "pgbench", "go"} {
+	for _, name := range []string{"haproxy", newHAProxy, "nginx", newNginx, "redis", "pgbench", "go"} {
 		if r.Version[name] == "" {
 			continue
 		}
@@ -123,11 +128,11 @@ func (r *report) print(w io.Writer) {
 		if len(row.Samples) == 0 { // not asked for
 			continue
 		}
-		topRate, leastCPU := r.best(row)
+		topRate, leastCPU, leastAll := r.best(row)
 		fmt.Fprintf(w, "\n%s\n", row.Load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		timed := slices.ContainsFunc(slices.Collect(maps.Values(row.Samples)), func(s []sample) bool { return s[0].P99 > 0 })
-		fmt.Fprintf(t, "\t%s\tspread\tof best\t%s\tspread\tof best\t", row.Unit, row.CPULabel)
+		fmt.Fprintf(t, "\t%s\tspread\tof best\t%s\tspread\tof best\tall cores\tof best\t", row.Unit, row.CPULabel)
 		if timed {
 			fmt.Fprint(t, "p99 µs\tspread\t")
 		}
@@ -144,6 +149,8 @@ func (r *report) print(w io.Writer) {
 			} else {
 				fmt.Fprint(t, "-\t\t\t")
 			}
+			c := summarise(samples, all).median
+			fmt.Fprintf(t, "%.3g\t%.2f\t", c, c/leastAll)
 			if timed {
 				l := summarise(samples, p99)
 				fmt.Fprintf(t, "%.0f\t%.0f %%\t", l.median, 100*(l.most-l.least)/l.median)
@@ -196,7 +203,7 @@ func (r *report) plot() string {
 	var b strings.Builder
 	y := 30
 	for _, row := range r.Rows {
-		topRate, _ := r.best(row)
+		topRate, _, _ := r.best(row)
 		if topRate == 0 {
 			continue
 		}
