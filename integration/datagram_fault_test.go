@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestFaultsInSystemCallsOfDatagrams has the first sends of each thread fail. What was to be sent is dropped, for a reason; the
+// TestLI5FailedCallsOfDatagrams has the first sends of each thread fail. What was to be sent is dropped, for a reason; the
 // flow and its listener go on.
-func TestFaultsInSystemCallsOfDatagrams(t *testing.T) {
+func TestLI5FailedCallsOfDatagrams(t *testing.T) {
 	for _, c := range []struct{ engine, call, reason string }{
 		{"epoll", "sendmmsg", ""}, // of both directions
 		{"portable", "sendto", "send"},

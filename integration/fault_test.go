@@ -17,9 +17,9 @@ func failing(t *testing.T, inject string) place {
 	return place{under: []string{program(t, "strace"), "-D", "-f", "-qqq", "--seccomp-bpf", "-e", "trace=" + call, "-e", "signal=none", "-e", "inject=" + inject, "-o", "/dev/null"}}
 }
 
-// TestFaultsInSystemCallsOfListeners has the first accepts of each thread fail, those of the admin address too; then all is
+// TestLI5FailedCallsOfListeners has the first accepts of each thread fail, those of the admin address too; then all is
 // as before.
-func TestFaultsInSystemCallsOfListeners(t *testing.T) {
+func TestLI5FailedCallsOfListeners(t *testing.T) {
 	for _, c := range []struct{ inject, reason string }{
 		{"accept4:error=ENFILE:when=1..3", "enfile"},
 		{"accept4:error=ENOMEM:when=1..3", "enomem"},
@@ -43,10 +43,10 @@ func TestFaultsInSystemCallsOfListeners(t *testing.T) {
 	}
 }
 
-// TestFaultsInSystemCallsOfBulk has calls fail by which bulk moves. Where nothing has been moved yet, copying takes over and
+// TestLI5FailedCallsOfBulk has calls fail by which bulk moves. Where nothing has been moved yet, copying takes over and
 // every byte arrives. A stream of which bytes are stuck in the kernel is cut, which both sides see as an abort: it never ends
 // as if it were whole.
-func TestFaultsInSystemCallsOfBulk(t *testing.T) {
+func TestLI5FailedCallsOfBulk(t *testing.T) {
 	const size = 8 << 20
 	for _, c := range []struct {
 		inject string
@@ -93,8 +93,8 @@ func cutOff(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// TestFaultsInSystemCallsOfSessions has a session's own calls fail: it ends with a reason, and the next is served.
-func TestFaultsInSystemCallsOfSessions(t *testing.T) {
+// TestLI5FailedCallsOfSessions has a session's own calls fail: it ends with a reason, and the next is served.
+func TestLI5FailedCallsOfSessions(t *testing.T) {
 	for _, c := range []struct{ inject, end, attempt string }{
 		{"connect:error=EADDRNOTAVAIL:when=1", "no_source_port", "no_source_port"},
 		{"connect:error=ENOBUFS:when=1", "internal", "no_resources"},

@@ -50,7 +50,7 @@ func TestListenOnPassedSockets(t *testing.T) {
 	}
 }
 
-func TestLI5RangesOfPorts(t *testing.T) {
+func TestRangesOfPorts(t *testing.T) {
 	const expected = ", expected " + listenForms + ": "
 	for _, test := range []struct {
 		text    string
