@@ -1,12 +1,24 @@
 package config
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // bound is an address that this process will listen on, and where that was said.
 type bound struct {
 	value
 	Endpoint
 	v6only bool // a wildcard of IPv6 is for that alone
+}
+
+// shown is the address, and what was written where that says more than one, or says it in other words.
+func (b bound) shown() string {
+	if s, ok := b.raw.(string); ok && !strings.HasSuffix(b.Endpoint.String(), s) {
+		return fmt.Sprintf("%s (%s)", b.Endpoint, b.found())
+	}
+	return b.Endpoint.String()
 }
 
 // port is what bound addresses compete for.
@@ -84,7 +96,7 @@ func (s *source) checkListens(c *Config) {
 			taken[p] = &claims{exact: make(map[netip.Addr]bound)}
 		}
 		if first := taken[p].clash(b); first != nil {
-			b.fail("found %s, which overlaps %s of %s, expected each address once", b.Endpoint, first.Endpoint, first.origin())
+			b.fail("found %s, which overlaps %s of %s, expected each address once", b.shown(), first.shown(), first.origin())
 			continue
 		}
 		taken[p].take(b)

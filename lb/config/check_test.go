@@ -90,7 +90,7 @@ max_lag = "1s"`, []string{
 			`f:12: pool.p.check.max_lag: found with kind "http", which has no use for it, expected with kind "postgres", "mysql", "redis" or "exec"`,
 		}},
 		{"no such role", `kind = "redis"
-want = "master"`, []string{`f:11: pool.p.check.want: found "master", expected "any", "primary" or "replica"`}},
+want = "master"`, []string{`f:11: pool.p.check.want: found "master", expected "any", "primary" or "replica": did you mean "primary"?`}},
 		{"a role without account", `kind = "mysql"
 want = "replica"`, []string{`f:11: pool.p.check.want: found without user, expected both: mysql tells role and lag only to an account`}},
 		{"lag without account", `kind = "postgres"

@@ -27,7 +27,9 @@ type keyed struct {
 }
 
 // isTable tells that the key has a section of its own.
-func (k keyed) isTable() bool { return k.takes == "a table" || strings.HasSuffix(k.takes, "]] tables") }
+func (k keyed) isTable() bool {
+	return k.takes == "a table" || strings.HasPrefix(k.takes, "a table, such as ") || strings.HasSuffix(k.takes, "]] tables")
+}
 
 // sections are all tables, in the order of a file.
 func sections() []section {

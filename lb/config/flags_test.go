@@ -176,9 +176,9 @@ func TestFlagProblems(t *testing.T) {
 			`--to: weight: found beside type "srv", expected to be left out: SRV records have their own`,
 		}},
 		{"listen", []string{"listen", "tcp://:1", "listen", "udp://:1", "listen", "tcp://127.0.0.1:1", "listen", ":5432", "listen", "unix:run/x", "to", "h:1"}, []string{
-			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH`,
+			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH: the scheme is missing, did you mean "tcp://:5432"?`,
 			`--listen: found "unix:run/x", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH: the path must be absolute, and as short as it can be said`,
-			`--listen: found tcp://127.0.0.1:1, which overlaps tcp://[::]:1 of --listen, expected each address once`,
+			`--listen: found tcp://127.0.0.1:1, which overlaps tcp://[::]:1 ("tcp://:1") of --listen, expected each address once`,
 		}},
 		{"refresh bounds", []string{"listen", "tcp://:1", "to", "h:1", "max-refresh", "500ms"}, []string{
 			`--max-refresh: found min_refresh 1s above max_refresh 500ms, expected at most as much`,

@@ -205,13 +205,3 @@ func known[T any](keys []key[T]) []string {
 	}
 	return names
 }
-
-func (v value) unknown(known []string, name string) {
-	if len(v.src.problems) > 1000 { // these are no slips of the pen, and advice takes time
-		v.fail("unknown key")
-	} else if near := nearest(name, known); near != "" {
-		v.fail("unknown key, did you mean %q?", near)
-	} else {
-		v.fail("unknown key, expected %s", choice(known))
-	}
-}

@@ -34,8 +34,15 @@ func (v value) endpoints() []Endpoint {
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	networks := strings.Split(scheme, "+")
-	if !ok || scheme != "tcp" && scheme != "udp" && scheme != "tcp+udp" {
-		v.unexpected(listenForms)
+	switch {
+	case !ok:
+		v.unexpected("%s: %s", listenForms, withoutScheme(s))
+		return nil
+	case scheme != "tcp" && scheme != "udp" && scheme != "tcp+udp":
+		v.unexpected("%s: the scheme %q is none of these", listenForms, scheme)
+		return nil
+	case strings.Contains(rest, "://"):
+		v.unexpected("%s: several are a list, [\"...\", \"...\"]", listenForms)
 		return nil
 	}
 	var out []Endpoint
@@ -60,6 +67,16 @@ func (v value) endpoints() []Endpoint {
 		}
 	}
 	return out
+}
+
+// withoutScheme says what is wrong with an address that has no scheme.
+func withoutScheme(s string) string {
+	for _, at := range []string{s, ":" + s} {
+		if _, _, why := listenRange(at); why == "" {
+			return fmt.Sprintf("the scheme is missing, did you mean %q?", "tcp://"+at)
+		}
+	}
+	return "the scheme is missing"
 }
 
 const passedForm = "systemd:NAME, where the name of a socket has 1 to 255 ASCII characters, no control characters and no colon"
@@ -139,8 +156,10 @@ func listenHost(host string) (a netip.Addr, why string) {
 	}
 	a, err := netip.ParseAddr(inner)
 	switch {
+	case err != nil && !bracketed && strings.Contains(inner, ":"):
+		return a, "an IPv6 address needs brackets"
 	case err != nil && strings.ContainsAny(inner, ":/"):
-		return a, "the address is none"
+		return a, "this is no IP address"
 	case err != nil:
 		return a, "the address must be an IP address, not a name"
 	case a.Is4() && bracketed:

@@ -85,5 +85,5 @@ func TestRangesOfPorts(t *testing.T) {
 		}
 	}
 	_, err := Parse("f", strings.Replace(whole, `"tcp://127.0.0.1:5432"`, `["tcp://127.0.0.1:6000-6002", "tcp://:6002"]`, 1), new(Flags))
-	problems(t, err, `f:3: listener.listen: found tcp://[::]:6002, which overlaps tcp://127.0.0.1:6002 of listener.listen on line 3, expected each address once`)
+	problems(t, err, `f:3: listener.listen: found tcp://[::]:6002 ("tcp://:6002"), which overlaps tcp://127.0.0.1:6002 ("tcp://127.0.0.1:6000-6002") of listener.listen on line 3, expected each address once`)
 }

@@ -38,6 +38,9 @@ func readFile(file string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", errors.New("no such file, expected a TOML file")
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "", fmt.Errorf("%w for user %d, expected a file that this user may read", reason(err), os.Geteuid())
+	}
 	if err != nil {
 		return "", reason(err)
 	}
@@ -148,11 +151,11 @@ func (s *source) decode(file, text string) (at map[string]int, tree map[string]a
 		key := plainPair.FindStringSubmatch(row)
 		if key == nil || broken[line] || len(broken) == maxSyntax {
 			if !broken[line] {
-				s.add(file, line, "syntax", "not TOML: "+oneLine(err.Message))
+				s.add(file, line, "syntax", notTOML(err.Message))
 			}
 			return nil, nil, broken
 		}
-		s.add(file, line, key[1], "not TOML: "+oneLine(err.Message))
+		s.add(file, line, key[1], notTOML(err.Message))
 		broken[line] = true
 		rows[line-1] = "\n"
 		if !strings.Contains(err.Message, "already been defined") {
@@ -179,6 +182,20 @@ func decodeTOML(text string) (tree map[string]any, perr *toml.ParseError) {
 		parse = toml.ParseError{Message: err.Error()}
 	}
 	return nil, &parse
+}
+
+// notTOML says what the library found, and what mends the commonest mistakes.
+func notTOML(message string) string {
+	message = "not TOML: " + oneLine(message)
+	switch {
+	case strings.Contains(message, "expected value but found") && !strings.Contains(message, `'\n'`):
+		message += "; text stands in quotes: \"...\""
+	case strings.Contains(message, "expected '.' or '='"):
+		message += "; a line is KEY = VALUE, or a table such as [log]"
+	case strings.Contains(message, "cannot be used as an array"):
+		message += " Write [[...]], in double brackets, each time"
+	}
+	return message
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,17 +1,34 @@
 package config
 
-// nearest gives the word that s was probably meant to be; "" if none is near.
+import "strings"
+
+// nearest gives the one word that is near s; "" if none is, or several are as near. Case and what joins the parts of a word do not
+// count. A word that goes on where s ends, or the other way round, is near where no other is.
 func nearest(s string, words []string) string {
 	if len(s) > 63 || len(words) > 1000 { // a courtesy must not cost seconds
 		return ""
 	}
+	s = fold(s)
 	best, least := "", 1+min(3, (len(s)+1)/3)
 	for _, w := range words {
-		if d := distance(s, w); d < least {
+		switch d := distance(s, fold(w)); {
+		case d < least:
 			best, least = w, d
+		case d == least:
+			best = ""
+		}
+	}
+	for _, w := range words {
+		if f := fold(w); best == "" && min(len(s), len(f)) >= 3 && (strings.HasPrefix(s, f) || strings.HasPrefix(f, s)) {
+			best = w
 		}
 	}
 	return best
+}
+
+// fold gives what counts of a word.
+func fold(s string) string {
+	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
 }
 
 // distance counts the bytes to insert, delete or replace, or neighbours to swap, between a and b (optimal string

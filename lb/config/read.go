@@ -9,6 +9,7 @@ import (
 func read(root value) *Config {
 	c := defaults()
 	c.Resolvers, c.Listeners, c.Pools = nil, nil, nil
+	root.src.homes = homes()
 	readTable(root, topKeys, &c)
 	if !slices.ContainsFunc(c.Resolvers, func(r Resolver) bool { return r.Name == "default" }) {
 		c.Resolvers = append(c.Resolvers, defaults().Resolvers[0])

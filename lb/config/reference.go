@@ -39,6 +39,6 @@ func (r reference) check(what string, names []string) {
 	case len(names) == 0 || len(names) > 20:
 		r.fail("found %s, there is no such %s, expected the name of a [%s.NAME] table", r.found(), what, what)
 	default:
-		r.fail("found %s, there is no such %s, expected %s", r.found(), what, choice(names))
+		r.fail("found %s, there is no such %s, expected %s, or a table [%s.%s]", r.found(), what, choice(names), what, showKey(r.name))
 	}
 }

@@ -21,7 +21,7 @@ func (v value) word(dst *string, now, later string) {
 	case isText && slices.Contains(strings.Fields(later), s):
 		v.fail("found %q, %s, expected %s", s, notYet, choice(words))
 	default:
-		v.unexpected("%s", choice(words))
+		v.unexpected("%s%s", choice(words), suggestion(s, words))
 	}
 }
 
@@ -41,7 +41,11 @@ func choice(words []string) string {
 func (v value) bool(dst *bool) {
 	b, ok := v.raw.(bool)
 	if !ok {
-		v.unexpected("true or false")
+		quoted := ""
+		if v.raw == any("true") || v.raw == any("false") {
+			quoted = ", without quotes"
+		}
+		v.unexpected("true or false%s", quoted)
 		return
 	}
 	*dst = b
@@ -59,10 +63,13 @@ func (v value) int(dst *int, low, high int, word string) {
 			*dst = 0
 			return
 		}
-		if v.at.flag != "" { // flags have no types
-			var err error
-			n, err = strconv.ParseInt(s, 10, 64)
-			ok = err == nil
+		written, err := strconv.ParseInt(s, 10, 64)
+		switch {
+		case err != nil:
+		case v.at.flag != "": // flags have no types
+			n, ok = written, true
+		default:
+			expected += ", without quotes"
 		}
 	}
 	if !ok || n < int64(low) || n > int64(high) {

@@ -34,6 +34,7 @@ type source struct {
 	preread      map[string]value // listeners that say how long they wait, without proxy_in
 	adminWritten bool             // listens has the address of the admin API
 	bad          map[spot]bool    // the values that have a problem
+	homes        []home
 }
 
 // spot identifies a value.
@@ -123,13 +124,29 @@ func showKey(key string) string {
 func (v value) table() ([]string, map[string]value, bool) {
 	t, ok := v.raw.(map[string]value)
 	if !ok {
-		v.unexpected("a table")
+		v.noTable()
 		return nil, nil, false
 	}
 	names := slices.SortedFunc(maps.Keys(t), func(a, b string) int {
 		return cmp.Or(cmp.Compare(t[a].at.line, t[b].at.line), cmp.Compare(a, b))
 	})
 	return names, t, true
+}
+
+// noTable says what a table would look like.
+func (v value) noTable() {
+	if l, ok := v.raw.([]value); ok && len(l) > 0 {
+		if _, ok := l[0].raw.(map[string]value); ok {
+			v.fail("found a list of tables, expected one, in single brackets: [%s]", v.path)
+			return
+		}
+	}
+	form := map[string]string{
+		"backend": `, such as { host = "db.example.com", port = 5432 }`,
+		"check":   `, such as { kind = "tcp" }`,
+		"on":      `, such as { removed = "drain" }`,
+	}[v.path[strings.LastIndexByte(v.path, '.')+1:]]
+	v.unexpected("a table%s", form)
 }
 
 // written gives the first of the named entries that a table has, and otherwise the table itself: the place to blame.
