@@ -4,6 +4,7 @@
 //	make bench                                    # 5 rounds of 3 s each; writes docs/bench/
 //	go run ./integration/bench -rounds 1 -for 1s  # a quick look
 //	go run ./integration/bench -load UDP          # only those over UDP
+//	go run ./integration/bench -load beside       # messages while one more session moves all it can, or reads slowly
 //	go run ./integration/bench -load idle         # memory and descriptors of idle sessions
 //	go run ./integration/bench -flame flame.svg   # where the CPU goes (make flame); needs perf
 //	go run ./integration/bench -haproxy PATH -nginx PATH

@@ -34,6 +34,7 @@ type result struct {
 	rate  float64       // units each second
 	units float64       // done in all, warm-up included
 	p99   time.Duration // of one unit; 0 is not measured
+	other float64       // GB/s of the session beside; 0 is none
 }
 
 const (
@@ -54,6 +55,9 @@ var loads = []load{
 	{"pgbench -S, 8 clients", "transactions/s", "tcp", 100_000, perMessages, postgresTarget, pgbenchSelect(8)},
 	{"bulk, 1 stream", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(1)},
 	{"bulk, 4 streams", "GB/s", "tcp", 1, perGB, sourceTarget, bulk(4)},
+	{"beside a stream of 0.5 GB/s: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(stream(500e6))},
+	{"beside a stream without a bound: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(stream(0))},
+	{"beside a slow reader of a stream: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(slowReader)},
 	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
 	{"UDP new flows, one round trip each", "flows/s", brief, 100_000, perMessages, udpEchoTarget, udpRoundTrips},
 	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false)},
@@ -61,6 +65,7 @@ var loads = []load{
 }
 
 func echoTarget(t *targets) string     { return t.echo }
+func mixedTarget(t *targets) string    { return t.mixed }
 func redisTarget(t *targets) string    { return t.redis }
 func postgresTarget(t *targets) string { return t.postgres }
 func sourceTarget(t *targets) string   { return t.source }

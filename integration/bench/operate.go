@@ -210,7 +210,7 @@ const besideRounds = 5
 func (b *bench) beside(ctx context.Context, w io.Writer, listen, what string, f func(context.Context) error) error {
 	var quiet, loud []delays
 	for range besideRounds {
-		d, err := converse(ctx, listen, b.length)
+		d, err := converse(ctx, listen, talkers, talkEvery, b.length)
 		if err != nil {
 			return err
 		}
@@ -218,7 +218,7 @@ func (b *bench) beside(ctx context.Context, w io.Writer, listen, what string, f 
 		busy, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func() { done <- f(busy) }()
-		d, err = converse(ctx, listen, b.length)
+		d, err = converse(ctx, listen, talkers, talkEvery, b.length)
 		stop()
 		if err = errors.Join(err, <-done); err != nil {
 			return err

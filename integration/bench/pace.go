@@ -38,12 +38,13 @@ func describe(rounds []delays) string {
 	return strings.Join(parts, ", ")
 }
 
-// converse has connections to addr on each of which a message of 64 bytes goes there and back at each tick, for a while. A delay
-// counts from the tick: who is late with one message is late with those that had to wait for it, too.
-func converse(ctx context.Context, addr string, length time.Duration) (delays, error) {
-	all := make(chan delays, talkers)
-	_, err := workers(talkers, length, func(until time.Time) error {
-		d, err := talk(ctx, addr, until)
+// converse has n connections to addr on each of which a message of 64 bytes goes there and back at each tick, for a while. A delay
+// counts from the tick where the answer before was late, so that whoever is late with one message is late with those that had to
+// wait for it, too; and else from when this process, whose sleep may be a millisecond too long, has come to send.
+func converse(ctx context.Context, addr string, n int, every, length time.Duration) (delays, error) {
+	all := make(chan delays, n)
+	_, err := workers(n, length, func(until time.Time) error {
+		d, err := talk(ctx, addr, every, until)
 		all <- d
 		return err
 	})
@@ -56,22 +57,26 @@ func converse(ctx context.Context, addr string, length time.Duration) (delays, e
 	return sum, err
 }
 
-func talk(ctx context.Context, addr string, until time.Time) (d delays, err error) {
+func talk(ctx context.Context, addr string, every time.Duration, until time.Time) (d delays, err error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	message := make([]byte, 64)
-	for due := time.Now(); due.Before(until) && ctx.Err() == nil; due = due.Add(talkEvery) {
-		time.Sleep(time.Until(due))
+	for due := time.Now(); due.Before(until) && ctx.Err() == nil; due = due.Add(every) {
+		begin := due
+		if early := time.Until(due); early > 0 {
+			time.Sleep(early)
+			begin = time.Now()
+		}
 		if _, err = c.Write(message); err == nil {
 			_, err = io.ReadFull(c, message)
 		}
 		if err != nil {
 			return d, err
 		}
-		d = append(d, time.Since(due))
+		d = append(d, time.Since(begin))
 	}
 	return d, nil
 }

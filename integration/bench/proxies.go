@@ -160,7 +160,7 @@ func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Durat
 	target := l.target(t)
 	if p.start == nil {
 		got, all, err := l.watched(ctx, t, target, length)
-		return sample{Rate: got.rate, All: l.perUnit(all, got), P99: micros(got.p99)}, err
+		return sample{Rate: got.rate, All: l.perUnit(all, got), P99: micros(got.p99), Beside: got.other}, err
 	}
 	listen := "127.0.0.1:" + freePort()
 	proc, err := p.start(ctx, l.network, listen, target)
@@ -180,7 +180,7 @@ func (p proxy) sample(ctx context.Context, t *targets, l load, length time.Durat
 		return sample{}, err
 	}
 	after, err := proc.cpu()
-	return sample{Rate: got.rate, CPU: l.perUnit(after-before, got), All: l.perUnit(all, got), P99: micros(got.p99)}, err
+	return sample{Rate: got.rate, CPU: l.perUnit(after-before, got), All: l.perUnit(all, got), P99: micros(got.p99), Beside: got.other}, err
 }
 
 // watched runs the load and tells what the cores had to do meanwhile.

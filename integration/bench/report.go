@@ -21,6 +21,8 @@ type sample struct {
 	CPU  float64 `json:"cpu"`           // the proxy's seconds for load.cpuUnit units
 	All  float64 `json:"all"`           // the same of all cores, whoever had them
 	P99  float64 `json:"p99,omitempty"` // µs of one unit; 0 is not measured
+
+	Beside float64 `json:"beside,omitempty"` // GB/s of the session beside; 0 is none
 }
 
 // report collects samples and says what they amount to.
@@ -91,10 +93,11 @@ func summarise(samples []sample, of func(sample) float64) figures {
 	return figures{(values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]}
 }
 
-func rate(s sample) float64 { return s.Rate }
-func cpu(s sample) float64  { return s.CPU }
-func all(s sample) float64  { return s.All }
-func p99(s sample) float64  { return s.P99 }
+func rate(s sample) float64  { return s.Rate }
+func cpu(s sample) float64   { return s.CPU }
+func all(s sample) float64   { return s.All }
+func p99(s sample) float64   { return s.P99 }
+func other(s sample) float64 { return s.Beside }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
@@ -131,10 +134,16 @@ func (r *report) print(w io.Writer) {
 		topRate, leastCPU, leastAll := r.best(row)
 		fmt.Fprintf(w, "\n%s\n", row.Load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		timed := slices.ContainsFunc(slices.Collect(maps.Values(row.Samples)), func(s []sample) bool { return s[0].P99 > 0 })
+		has := func(figure func(sample) float64) bool {
+			return slices.ContainsFunc(slices.Collect(maps.Values(row.Samples)), func(s []sample) bool { return figure(s[0]) > 0 })
+		}
+		timed, beside := has(p99), has(other)
 		fmt.Fprintf(t, "\t%s\tspread\tof best\t%s\tspread\tof best\tall cores\tof best\t", row.Unit, row.CPULabel)
 		if timed {
 			fmt.Fprint(t, "p99 µs\tspread\t")
+		}
+		if beside {
+			fmt.Fprint(t, "GB/s beside\t")
 		}
 		fmt.Fprintln(t)
 		for _, p := range r.proxies {
@@ -154,6 +163,9 @@ func (r *report) print(w io.Writer) {
 			if timed {
 				l := summarise(samples, p99)
 				fmt.Fprintf(t, "%.0f\t%.0f %%\t", l.median, 100*(l.most-l.least)/l.median)
+			}
+			if beside {
+				fmt.Fprintf(t, "%.2g\t", summarise(samples, other).median)
 			}
 			fmt.Fprintln(t)
 		}

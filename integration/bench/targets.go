@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// targets are the servers behind the proxies. The two in Go run in this process: their CPU is not the proxies'.
+// targets are the servers behind the proxies. Those in Go run in this process: their CPU is not the proxies'.
 type targets struct {
 	echo, source     string
+	mixed            string // an echo, or a source, as the first message says
 	redis, postgres  string
 	udpEcho, udpSink string
 	arrived          atomic.Int64  // datagrams at either
@@ -42,6 +43,9 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 			}
 		}
 	}); err != nil {
+		return nil, err
+	}
+	if t.mixed, err = t.listen("127.0.0.1:0", mixed); err != nil {
 		return nil, err
 	}
 	if t.udpEcho, err = t.listenUDP(true); err != nil {

@@ -93,7 +93,7 @@ func (p *pipes) fill(from *record, m *moved) bool {
 		}
 		c.pipe, c.held = q, true
 	}
-	n, errno := splice(from.fd, c.pipe.w, c.pipe.size)
+	n, errno := splice(from.fd, c.pipe.w, p.most(c.pipe.size))
 	switch {
 	case errno == 0 && n > 0:
 		c.inside = n

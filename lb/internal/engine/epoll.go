@@ -159,8 +159,7 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 	e.again = work
 	if len(e.out) > 0 && !e.skipped {
 		e.skipped = true // there is enough to do; the next turn looks for more
-		count(&e.stats.Completions, len(e.out))
-		return e.out
+		return e.done()
 	}
 	e.skipped = false
 	if len(e.out) > 0 || len(e.work) > 0 {
@@ -169,7 +168,13 @@ func (e *epoll) Turn(timeout time.Duration) []Completion {
 	for i := range e.wait(timeout) {
 		e.happened(&e.events[i])
 	}
+	return e.done()
+}
+
+// done ends a turn.
+func (e *epoll) done() []Completion {
 	count(&e.stats.Completions, len(e.out))
+	e.bulk.pace(e.out)
 	return e.out
 }
 

@@ -21,6 +21,8 @@ type pipes struct {
 	out  int                          // lent
 	make func() (pipe, syscall.Errno) // makes one; a value, so that tests can make it fail
 
+	guests int // turns for which streams still take others into account
+
 	stats *Stats // of the engine
 }
 
@@ -28,6 +30,10 @@ const (
 	pipeSize  = 1 << 20 // a third less CPU for a byte than with 256 KiB; pages are taken as they fill
 	idlePipes = 16      // kept; more are closed as they come back
 	mostPipes = 64      // lent at a time: a blocked stream keeps what is in its pipe, and two descriptors
+
+	share      = 128 << 10 // bytes that a stream moves in one step while there are guests: some 30 µs
+	guestTurns = 256       // without a guest, and streams have the loop for themselves: some 10 ms of one that flows
+	message    = 4 << 10   // bytes, at most
 )
 
 func newPipe() (pipe, syscall.Errno) {
@@ -71,6 +77,33 @@ func (p *pipes) giveBack(q pipe, empty bool) {
 		return
 	}
 	p.idle = append(p.idle, q)
+}
+
+// pace is told at the end of a turn what it brings. Messages and new sessions are guests of the streams: they would wait for as
+// long as a stream is being moved. Larger pieces are not; streams that are copied for a while bring them.
+func (p *pipes) pace(done []Completion) {
+	if p.out+len(p.idle) == 0 {
+		return
+	}
+	p.guests = max(0, p.guests-1)
+	for i := range done {
+		switch c := &done[i]; c.Op {
+		case Received:
+			if 0 < c.Result && c.Result <= message {
+				p.guests = guestTurns
+			}
+		case Accepted, Connected:
+			p.guests = guestTurns
+		}
+	}
+}
+
+// most is how much a stream may put into a pipe of this size at a time.
+func (p *pipes) most(size int) int {
+	if p.guests > 0 {
+		return min(size, share)
+	}
+	return size
 }
 
 // unused tells whether all pipes are idle, and there are some.

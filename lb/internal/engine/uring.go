@@ -129,6 +129,7 @@ func (u *uring) Turn(timeout time.Duration) []Completion {
 	count(&u.stats.Completions, n)
 	u.out = append(u.out, u.local...)
 	u.local = u.local[:0]
+	u.bulk.pace(u.out)
 	return u.out
 }
 
