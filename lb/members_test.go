@@ -233,7 +233,7 @@ func TestMaxStaleLeavesWhatItsCheckVouchesFor(t *testing.T) {
 }
 
 func TestOneLineForEachChangeOfState(t *testing.T) {
-	bubble(t, func() *membership { return newMembership(true, public("db.test", "both")) }, func(t *testing.T, m *membership) {
+	bubble(t, func() *membership { return newMembership(true, public("db.test", "both"), public("two.test", "both")) }, func(t *testing.T, m *membership) {
 		fail := func(text string) dnswatch.Answer {
 			return dnswatch.Answer{Kind: dnswatch.KindFailure, Err: errors.New(text)}
 		}
@@ -249,6 +249,8 @@ func TestOneLineForEachChangeOfState(t *testing.T) {
 			m.say(0, four, a)
 		}
 		m.say(0, six, nodata) // a name with one family only is no news
+		m.say(1, six, nodata) // nor is it while the other family has not been answered
+		m.say(1, four, ok("192.0.2.4"))
 		want := []string{"dns failing", "dns well again", "dns answer empty", "dns answer filtered", "dns well again"}
 		if have := m.logs.messages(); !slices.Equal(have, want) {
 			t.Errorf("lines:\n%s\nwant:\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))

@@ -84,13 +84,13 @@ func (w *watched) addresses(family string, now time.Time) (list []located) {
 }
 
 // tells says whether an empty answer of a type is news: a name that has addresses of one family often has none of the
-// other, and never had.
+// other, and never had. While that has not been answered, it is what will be told of.
 func (w *watched) tells(typ dnswatch.Type) bool {
 	if len(w.sets[typ].inForce) > 0 {
 		return true
 	}
 	for other, set := range w.sets {
-		if other != typ && len(set.inForce) > 0 {
+		if _, answered := w.state[other]; other != typ && (len(set.inForce) > 0 || !answered) {
 			return false
 		}
 	}

@@ -100,10 +100,10 @@ func plainName(s string) string { return strings.ToLower(strings.TrimSuffix(s, "
 func writeNames(w io.Writer, list []admin.Name) error {
 	out := &errorWriter{w: w}
 	t := &tables{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), out}
-	t.row(strings.Fields("NAME TYPE RESOLVER KIND RCODE TTL AGE NEXT STALE FAILURES SERVER RECORDS PEERS"))
+	t.row(strings.Fields("NAME TYPE RESOLVER KIND RCODE TTL AGE NEXT STALE FAILURES SERVER RECORDS PEERS ERROR"))
 	for _, n := range list {
 		t.row(cells(n.Name, n.Type, n.Resolver, n.Kind, n.Rcode, seconds(n.TTL), seconds(n.Age), seconds(n.Next), n.Stale, n.Failures, n.Server,
-			len(n.Records), len(n.Peers)))
+			len(n.Records), len(n.Peers), n.Error))
 	}
 	_ = t.Flush()
 	return out.err

@@ -55,7 +55,12 @@ func (t *tables) table(head string) {
 	t.row(strings.Split(head, " "))
 }
 
-func (t *tables) row(cells []string) { fmt.Fprintln(t.Writer, strings.Join(cells, "\t")) }
+func (t *tables) row(cells []string) {
+	for i := range cells {
+		cells[i] = printable(cells[i])
+	}
+	fmt.Fprintln(t.Writer, strings.Join(cells, "\t"))
+}
 
 // cells shows values; an empty one is a dash, so that columns can be counted.
 func cells(values ...any) []string {
@@ -93,7 +98,10 @@ func writeStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	}
 	fmt.Fprintf(out, "ebb %s, pid %d, up %s, engine %s, loops %d: %s\n", s.Version, s.PID, age(seconds(s.Uptime)), s.Engine, s.Loops, state)
 	for _, reason := range s.Reasons {
-		fmt.Fprintf(out, "  %s\n", reason)
+		fmt.Fprintf(out, "  %s\n", printable(reason))
+	}
+	for _, remark := range remarks(s) {
+		fmt.Fprintf(out, "  %s\n", remark)
 	}
 
 	t.table("LISTENER ADDRESS POOL ACTIVE TOTAL")
@@ -163,12 +171,15 @@ func peerSince(p admin.Peer, now time.Time) string {
 	return age(now.Sub(*p.Since))
 }
 
-// peerWhy says of a peer that its check takes out of service, why.
+// peerWhy says of a peer that its check, or sessions, take out of service, why.
 func peerWhy(p admin.Peer) string {
-	if p.State != "down" && p.State != "unwanted" {
-		return ""
+	switch p.State {
+	case "down", "unwanted":
+		return strings.TrimSuffix(p.Reason+": "+p.Detail, ": ")
+	case "ejected":
+		return "sessions could not connect"
 	}
-	return strings.TrimSuffix(p.Reason+": "+p.Detail, ": ")
+	return ""
 }
 
 // peerWeight is the weight, how much of it an agent asks for, and who said it if that is neither the config nor DNS.

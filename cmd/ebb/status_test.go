@@ -36,10 +36,12 @@ func TestWriteStatus(t *testing.T) {
 		}},
 		DNS: []admin.Name{{
 			Name: "a", Type: "A", Resolver: "default", Kind: "failure", TTL: 30, Age: 61, Next: 0.25, Stale: true, Failures: 2, Records: []string{"10.0.0.1"},
+			Error: "udp://192.0.2.53:53: servfail\n", Peers: []admin.Feed{{Pool: "pg", Addr: "10.0.0.1:5432"}},
 		}},
 	}
 	const want = `ebb v1.0.0, pid 7, up 3h0m, engine portable, loops 2: not ready
   pool pg: no peer
+  name a A: 2 failures, what an answer said 1m1s ago stays: 1 peer (udp://192.0.2.53:53: servfail?)
 
 LISTENER  ADDRESS               POOL  ACTIVE  TOTAL
 pg        tcp://127.0.0.1:5432  pg    3       120
@@ -48,7 +50,7 @@ POOL  BALANCE    EPOCH  PEERS  SELECTABLE  TIER  PUBLISHED  RECLAIMED
 pg    leastconn  4      3      0           -     4          2
 
 POOL  PEER                TIER  WEIGHT  STATE        HEALTH   ROLE     LAG    SINCE  ACTIVE  TOTAL  SOURCES        WHY
-pg    10.0.0.1:5432       0     1       ejected 12s  up       -        -      -      3       119    a:5432,b:5432  -
+pg    10.0.0.1:5432       0     1       ejected 12s  up       -        -      -      3       119    a:5432,b:5432  sessions could not connect
 pg    10.0.0.2:5432       0     1       unwanted     up       replica  250ms  1m0s   0       0      b:5432         role: it is a replica, expected a primary
 pg    [2001:db8::1]:5432  2     1       draining     unknown  -        -      -      0       1      -              -
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,6 +159,9 @@ func (m *topModel) screen() string {
 		}
 		head[order.column] += mark
 	}
+	if last := len(head) - 1; order.column != last && silent(rows, last) {
+		head = head[:last]
+	}
 	table := layout(head, rows, m.width)
 	m.offset = min(max(m.offset, 0), max(len(rows)-m.room(), 0))
 	lines = append(lines, bold+table[0]+plain)
@@ -174,14 +178,14 @@ func (m *topModel) screen() string {
 func (m *topModel) title() string {
 	s := m.now
 	state := strings.ReplaceAll(s.state(), "-", " ")
-	if len(s.Reasons) > 0 {
-		state += ": " + printable(s.Reasons[0])
-	}
-	switch {
-	case m.err != nil:
-		state = "NO ANSWER: " + printable(m.err.Error())
-	case m.paused:
+	if m.paused {
 		state += ", PAUSED"
+	}
+	if why := slices.Concat(s.Reasons, remarks(&s.Status)); len(why) > 0 {
+		state += ": " + printable(why[0])
+	}
+	if m.err != nil {
+		state = "NO ANSWER: " + printable(m.err.Error())
 	}
 	return fmt.Sprintf("ebb %s  up %s  %s  %s", printable(s.Version), age(seconds(s.Uptime)), s.at.Local().Format("15:04:05"), state)
 }

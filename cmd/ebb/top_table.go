@@ -50,7 +50,7 @@ func printable(s string) string {
 }
 
 var topTables = []topTable{
-	{"1", "peers", []string{"PEER", "POOL", "STATE", "HEALTH", "ROLE", "WEIGHT", "ACTIVE", "NEW/S", "TOTAL"}, 6, peerRows},
+	{"1", "peers", []string{"PEER", "POOL", "STATE", "HEALTH", "ROLE", "WEIGHT", "ACTIVE", "NEW/S", "TOTAL", "WHY"}, 6, peerRows},
 	{"2", "listeners", []string{"LISTENER", "ADDRESS", "POOL", "ACTIVE", "NEW/S", "IN/S", "OUT/S", "TOTAL"}, 3, listenerRows},
 	{"3", "epochs", []string{"EPOCH", "POOL", "CAUSE", "AGE", "SESSIONS", "RETIRED"}, 4, epochRows},
 	{"4", "names", []string{"NAME", "TYPE", "KIND", "TTL", "AGE", "NEXT", "STALE", "FAILED", "RECORDS"}, -1, nameRows},
@@ -80,7 +80,7 @@ func peerRows(s, before *topSample) (rows [][]topCell) {
 			weight.text = peerWeight(peer)
 			rows = append(rows, []topCell{
 				word(peer.Addr), word(p.Name + leaving(p.Leaving)), word(peerState(peer, s.at)), word(peer.Health), word(peer.Role), weight,
-				number(peer.Active), frequency(fresh), number(peer.Total),
+				number(peer.Active), frequency(fresh), number(peer.Total), word(peerWhy(peer)),
 			})
 		}
 	}
@@ -164,22 +164,32 @@ func sortRows(rows [][]topCell, column int, reverse bool) {
 	})
 }
 
-// layout gives lines of a width, the head first. Columns of numbers are to the right; where there is too little room, the
-// widest columns give some up.
+// silent tells that a column has nothing to say.
+func silent(rows [][]topCell, column int) bool {
+	return !slices.ContainsFunc(rows, func(row []topCell) bool { return row[column].text != word("").text })
+}
+
+// layout gives lines of a width, the head first. Columns of numbers are to the right; where there is too little room, words in
+// the last column give some up, and then the widest columns.
 func layout(head []string, rows [][]topCell, width int) []string {
 	widths := make([]int, len(head))
 	right := make([]bool, len(head))
 	for i, h := range head {
 		widths[i] = len([]rune(h))
-		for _, row := range rows {
+		for _, row := range rows { // which may have more columns
 			widths[i] = max(widths[i], len([]rune(row[i].text)))
 			right[i] = right[i] || !row[i].isText
 		}
 	}
+	last := len(head) - 1
 	for {
 		room := width - 2*(len(widths)-1)
 		for _, w := range widths {
 			room -= w
+		}
+		if least := max(4, len([]rune(head[last]))); room < 0 && !right[last] && widths[last] > least {
+			widths[last] = max(least, widths[last]+room)
+			continue
 		}
 		widest := 0
 		for i, w := range widths {

@@ -67,7 +67,7 @@ func TestTopScreen(t *testing.T) {
 	m := newTopModel(nil, time.Second)
 	m.take(first)
 	m.Update(topLooked{sample: second})
-	want := `ebb v1.0.0  up 3h0m  03:04:15  ready
+	want := `ebb v1.0.0  up 3h0m  03:04:15  ready: pool web: 2 clients waiting for a peer
 sessions 13  new 4.5/s  in 4.5M/s  out 45.0M/s  peers 2 of 3  epochs 2  waiting 2
  1 peers  2 listeners  3 epochs  4 names  5 sessions 
 PEER                         POOL  STATE  HEALTH  ROLE  WEIGHT  ACTIVE▼  NEW/S  TOTAL
@@ -96,11 +96,12 @@ PEER                         POOL  STATE  HEALTH  ROLE  WEIGHT  ACTIVE▼  NEW/S
 	if rows := visible(t, m); !strings.HasPrefix(rows[4], "10.0.0.2:5432") || !strings.Contains(rows[3], "ACTIVE▲") {
 		t.Errorf("reversed: %q", rows[3:5])
 	}
-	press(m, letter('r'), tea.KeyPressMsg{Code: tea.KeyRight}, tea.KeyPressMsg{Code: tea.KeyRight}, tea.KeyPressMsg{Code: tea.KeyRight})
+	right := tea.KeyPressMsg{Code: tea.KeyRight}
+	press(m, letter('r'), right, right, right, right)
 	if rows := visible(t, m); !strings.HasPrefix(rows[4], "10.0.0.1:5432") || !strings.Contains(rows[3], "PEER▼") {
 		t.Errorf("by name: %q", rows[3:5])
 	}
-	press(m, tea.KeyPressMsg{Code: tea.KeyLeft})
+	press(m, tea.KeyPressMsg{Code: tea.KeyLeft}, tea.KeyPressMsg{Code: tea.KeyLeft})
 	if rows := visible(t, m); !strings.Contains(rows[3], "TOTAL▼") {
 		t.Errorf("by total: %q", rows[3])
 	}
@@ -177,8 +178,24 @@ func TestTopGoesOnWithoutAnswers(t *testing.T) {
 	} else {
 		m.Update(got)
 	}
-	if rows := visible(t, m); m.now.at != first.at || !strings.HasSuffix(rows[0], "ready, PAUSED") {
+	if rows := visible(t, m); m.now.at != first.at || !strings.Contains(rows[0], "ready, PAUSED: pool web") {
 		t.Errorf("paused: %q", rows[0])
+	}
+}
+
+// What takes a peer out of service is in the row where one looks for it, and gives way where there is no room.
+func TestTopSaysWhy(t *testing.T) {
+	_, s := looks()
+	s.Pools[0].Peers[1].Reason, s.Pools[0].Peers[1].Detail = "refused", "dial tcp 10.0.0.2:5432: connect: connection\x1b[2J refused"
+	m := newTopModel(nil, time.Second)
+	m.take(s)
+	m.width = 200
+	if rows := visible(t, m); !strings.HasSuffix(rows[3], "TOTAL  WHY") || !strings.HasSuffix(rows[6], "5  refused: dial tcp 10.0.0.2:5432: connect: connection?[2J refused") {
+		t.Errorf("%q", rows[3:7])
+	}
+	m.width = 80
+	if rows := visible(t, m); !strings.HasPrefix(rows[6], "10.0.0.2:5432 ") || !strings.HasSuffix(rows[6], "  ref…") {
+		t.Errorf("%q", rows[6])
 	}
 }
 

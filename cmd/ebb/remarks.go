@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/ebb-lb/ebb/lb/admin"
+)
+
+// mostRemarks is how many lines of them are shown.
+const mostRemarks = 10
+
+// remarks says in words what stands somewhere in the tables of a status and explains what clients notice, or will: clients
+// that wait, and names whose last answer is not what is in force. What is not ready has reasons of its own.
+func remarks(s *admin.Status) (list []string) {
+	for _, p := range s.Pools {
+		switch {
+		case p.Held:
+			list = append(list, fmt.Sprintf("pool %s is held by an operator, %s waiting: ebb release %s", p.Name, count(int(p.Waiting), "client"), p.Name))
+		case p.Waiting > 0:
+			list = append(list, fmt.Sprintf("pool %s: %s waiting for a peer", p.Name, count(int(p.Waiting), "client")))
+		}
+	}
+	for _, n := range s.DNS {
+		text := ""
+		switch peers := len(n.Peers); {
+		case n.Kind == "failure" && n.Failures == 0: // nobody has answered yet
+		case n.Kind == "failure" && peers > 0:
+			text = fmt.Sprintf("%s, what an answer said %s ago stays: %s", count(n.Failures, "failure"), age(seconds(n.Age)), count(peers, "peer"))
+		case n.Kind == "failure":
+			text = count(n.Failures, "failure")
+		case n.Kind != "ok" && peers > 0:
+			text = fmt.Sprintf("the answer is %s, what was before stays as on_empty says: %s", n.Kind, count(peers, "peer"))
+		}
+		if text != "" && n.Error != "" {
+			text += " (" + n.Error + ")"
+		}
+		if text != "" {
+			list = append(list, fmt.Sprintf("name %s %s: %s", n.Name, n.Type, text))
+		}
+	}
+	if more := len(list) - mostRemarks; more > 0 {
+		list = append(list[:mostRemarks], fmt.Sprintf("and %d more such lines", more))
+	}
+	for i := range list {
+		list[i] = printable(list[i])
+	}
+	return list
+}
