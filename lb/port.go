@@ -3,12 +3,14 @@ package lb
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/internal/flow"
@@ -38,7 +40,8 @@ type port struct {
 
 // openPort binds an address, or takes a socket that was passed on. The kernel queues connections from now on; none is
 // accepted before start.
-func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *settings) (*port, error) {
+func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *settings) (_ *port, err error) {
+	defer func() { err = advise(err, at) }()
 	o := said.socket
 	p := &port{wish: at, proto: at.Network, loops: s.loops, asked: o, six: o.Listening.V6Only}
 	if at.Network == "udp" {
@@ -72,6 +75,24 @@ func (s *Server) openPort(ctx context.Context, at config.Endpoint, said *setting
 		return nil, fmt.Errorf("listen on %s: %w", at, err)
 	}
 	return p, nil
+}
+
+// advise adds to an error of a bind what to do about it.
+func advise(err error, at config.Endpoint) error {
+	advice := ""
+	switch {
+	case at.Path != "" || at.Passed != "":
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = fmt.Sprintf("ss -ltunp 'sport = :%d' says who has it", at.Addr.Port())
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		advice = "no interface has this address; with socket.freebind one may listen on it all the same"
+	case errors.Is(err, fs.ErrPermission) && at.Addr.Port() < 1024:
+		advice = "ports below 1024 take CAP_NET_BIND_SERVICE, as ebb's unit for systemd gives it"
+	}
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, advice)
 }
 
 // openFlows binds an address of UDP: to one socket, or with reuse_port to one for each loop.

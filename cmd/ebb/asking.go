@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,14 +71,33 @@ func (a *adminFlags) reach(ctx context.Context, cmd *cobra.Command, f func(conte
 	case !errors.As(err, &transport): // it answered, and says so itself
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
-	return fmt.Errorf("%s: cannot reach %s (%w): is ebb running? give --admin if it listens elsewhere", cmd.Name(), a.addr, unreachable{transport})
+	return fmt.Errorf("%s: cannot reach %s (%w): %s", cmd.Name(), a.addr, unreachable{transport}, remedy(transport))
+}
+
+// remedy says what to do where nobody answers.
+func remedy(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Sprintf("user %d may not; ask as root, as the user that ebb runs as, or as one whom [admin] group and mode let in", os.Getuid())
+	}
+	return "is ebb running? give --admin if it listens elsewhere"
 }
 
 // usable says what is wrong with the flags, and reads the token.
 func (a *adminFlags) usable(cmd *cobra.Command) error {
 	host, port, err := net.SplitHostPort(a.addr)
-	if path, ok := strings.CutPrefix(a.addr, "unix:"); (!ok || path == "") && (err != nil || host == "" || port == "") {
-		return usagef("%s: --admin: found %q, expected ADDRESS:PORT, such as %s, or unix:PATH", cmd.Name(), a.addr, flagDefaults()["admin"])
+	number, notNumber := strconv.ParseUint(port, 10, 16)
+	if path, ok := strings.CutPrefix(a.addr, "unix:"); (!ok || path == "") && (err != nil || host == "" || notNumber != nil || number == 0) {
+		meant := ""
+		switch {
+		case strings.HasPrefix(a.addr, "/"):
+			meant = "unix:" + a.addr
+		case host == "" && number > 0:
+			meant = "127.0.0.1" + a.addr
+		}
+		if meant != "" {
+			meant = fmt.Sprintf(": did you mean %s?", meant)
+		}
+		return usagef("%s: --admin: found %q, expected ADDRESS:PORT, such as %s, or unix:PATH%s", cmd.Name(), a.addr, flagDefaults()["admin"], meant)
 	}
 	if a.tokenFile == "" {
 		return nil

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -96,6 +100,23 @@ func TestAskAtAPathWithAToken(t *testing.T) {
 		code, _, stderr := runAll(t, "run", "--listen", "tcp://"+freeAddr(t), "--to", backend, "--admin", at, "--admin-token-file", file)
 		if code != exitUsage || !strings.Contains(stderr, "--admin-token-file: found") {
 			t.Errorf("run with %s: %d %s", file, code, stderr)
+		}
+	}
+}
+
+// Who may not ask is told so, and not that nobody is there.
+func TestRemedy(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.EACCES, fmt.Sprintf("user %d may not; ", os.Getuid())},
+		{syscall.ECONNREFUSED, "is ebb running?"},
+		{syscall.ENOENT, "is ebb running?"},
+	} {
+		err := &url.Error{Op: "Get", URL: "http://x", Err: &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", test.err)}}
+		if got := remedy(err); !strings.HasPrefix(got, test.want) {
+			t.Errorf("%v: %q", test.err, got)
 		}
 	}
 }

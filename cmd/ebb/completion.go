@@ -37,6 +37,9 @@ func newCompletionCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(names, args[0]) {
+				if len(args) == 0 {
+					return fmt.Errorf("completion: missing: the name of a shell, one of %s", strings.Join(names, ", "))
+				}
 				return fmt.Errorf("completion: found %q, expected one of %s", strings.Join(args, " "), strings.Join(names, ", "))
 			}
 			return nil

@@ -214,7 +214,7 @@ func TestDemoUsage(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"--for 0s", "ebb: demo: --for: found 0s, expected a duration above zero"},
 		{"--for -1s", "ebb: demo: --for: found -1s, expected a duration above zero"},
-		{"--for 30", `missing unit in duration "30"`},
+		{"--for 30", `--for: found "30", expected a duration with its unit`},
 		{"more", `unexpected argument "more"`},
 	} {
 		var stdout, stderr bytes.Buffer

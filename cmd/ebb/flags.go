@@ -128,11 +128,17 @@ func (v fileValue) Set(text string) error {
 func (v fileValue) String() string { return "" }
 func (v fileValue) Type() string   { return "FILE" }
 
-// flagError adds the flag that was perhaps meant.
+// flagError says what is wrong with a flag as it is said of keys, and adds the one that was perhaps meant.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &invalid):
+		return fmt.Errorf("%s: --%s: found %q, %w", cmd.Name(), invalid.GetFlag().Name, invalid.GetValue(), expectation(invalid))
+	case !errors.As(err, &unknown):
 		return fmt.Errorf("%s: %w", cmd.Name(), err)
+	case strings.ContainsAny(unknown.GetSpecifiedShortnames(), "0123456789"):
+		return fmt.Errorf("%s: found \"-%s\", expected no number below zero", cmd.Name(), unknown.GetSpecifiedShortnames())
 	}
 	known := &cobra.Command{SuggestionsMinimumDistance: 2} // cobra measures distances between commands
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -144,6 +150,19 @@ func flagError(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%s: %w, did you mean --%s?", cmd.Name(), err, strings.Join(near, " or --"))
 	}
 	return fmt.Errorf("%s: %w", cmd.Name(), err)
+}
+
+// expectation says what a flag's value should have been: the flag itself knows, or its type tells.
+func expectation(e *pflag.InvalidValueError) error {
+	switch e.GetFlag().Value.Type() {
+	case "duration":
+		return errors.New(`expected a duration with its unit (ms, s, m, h), such as "30s"`)
+	case "int", "uint64":
+		return errors.New("expected a whole number")
+	case "bool":
+		return errors.New("expected true or false")
+	}
+	return e.Unwrap()
 }
 
 // groupedUsage is the usage of a verb, its flags under headings.

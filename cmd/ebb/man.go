@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,7 +16,10 @@ func newManCommand() *cobra.Command {
 		Short:   "Write the manual pages of ebb and its verbs",
 		Example: `  ebb man /usr/local/share/man/man1`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) == 0 {
+				return errors.New("man: missing: a directory")
+			}
+			if len(args) > 1 {
 				return fmt.Errorf("man: found %q, expected a directory", strings.Join(args, " "))
 			}
 			return nil

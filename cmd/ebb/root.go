@@ -157,8 +157,11 @@ func newHelpCommand() *cobra.Command {
 		Short: "Show the help of a verb",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return usageError{fmt.Errorf("help: no such verb: %s", strings.Join(args, " ")), "ebb"}
+			switch {
+			case err != nil:
+				return usageError{unknownVerb(cmd.Root(), args, fmt.Errorf("help: unknown command %q", args[0])), "ebb"}
+			case len(rest) > 0:
+				return usageError{fmt.Errorf("help: unexpected argument %q", rest[0]), "ebb"}
 			}
 			about.InitDefaultHelpFlag() // the flags that are there when help is asked for by --help
 			about.InitDefaultVersionFlag()

@@ -251,13 +251,14 @@ func TestRunAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	other := freeAddr(t)
 	for _, c := range []struct {
 		name          string
 		listen, admin string
 		want          []string
 	}{
-		{"listener", taken.Addr().String(), other, []string{"ebb: listener default: listen tcp4 " + taken.Addr().String() + ": bind: address already in use"}},
+		{"listener", taken.Addr().String(), other, []string{"ebb: listener default: listen tcp4 " + taken.Addr().String() + ": bind: address already in use: ss -ltunp 'sport = :" + port + "' says who has it"}},
 		{"admin", other, taken.Addr().String(), []string{"ebb: admin: listen tcp " + taken.Addr().String() + ": bind: address already in use"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

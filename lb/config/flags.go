@@ -221,7 +221,11 @@ func (v value) backend() map[string]value {
 	} else {
 		host, port, err := net.SplitHostPort(text)
 		if err != nil {
-			v.unexpected("%s, with brackets around an IPv6 address", expected)
+			why := "the port is missing"
+			if strings.Contains(text, ":") {
+				why = "an IPv6 address needs brackets"
+			}
+			v.unexpected("%s: %s", expected, why)
 			return nil
 		}
 		t = map[string]value{"host": part("host", host), "port": part("port", port)}
@@ -230,8 +234,12 @@ func (v value) backend() map[string]value {
 		var option string
 		option, options, more = strings.Cut(options, ",")
 		name, text, _ := strings.Cut(option, "=")
-		if _, twice := t[name]; twice || name != "weight" && name != "tier" {
-			v.unexpected(expected)
+		if name != "weight" && name != "tier" {
+			v.unexpected("%s: %q is neither%s", expected, option, suggestion(name, []string{"weight", "tier"}))
+			return nil
+		}
+		if _, twice := t[name]; twice {
+			v.unexpected("%s: %s stands there twice", expected, name)
 			return nil
 		}
 		t[name] = part(name, text)

@@ -175,7 +175,7 @@ var nginxQuiet = []string{
 }
 
 var nginxNotes = map[string]string{
-	"proxy_socket_keepalive": "ebb has no option for this: idle_timeout ends sessions that do nothing",
+	"proxy_socket_keepalive": "ebb asks peers that are silent always, and clients too: keepalive_idle of [pool.NAME.socket] and [listener.socket]",
 }
 
 var nginxRefused = map[string]string{
