@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -44,6 +45,7 @@ type backend struct {
 	conf     config.Backend
 	source   string              // how status names it: host:port, or srv+host
 	targets  map[string]*watched // of SRV records
+	proposed bool                // and not accepted yet: nothing comes of what is known of it
 }
 
 // literal tells that the backend is an address.
@@ -146,7 +148,10 @@ func (m *members) take(b *backend, w *watched, wish int, typ dnswatch.Type, a dn
 	if typ == dnswatch.TypeSRV {
 		m.follow(b, a.Hints)
 	}
-	ended := m.applyLocked(pool.CauseDNS)
+	var ended []*dnswatch.Subscription
+	if !b.proposed {
+		ended = m.applyLocked(pool.CauseDNS)
+	}
 	m.mu.Unlock()
 	closeAll(ended)
 }
@@ -189,7 +194,7 @@ func (m *members) applyLocked(cause pool.Cause) (ended []*dnswatch.Subscription)
 	now := time.Now()
 	var next time.Time
 	for _, b := range m.backends {
-		for _, w := range b.names() {
+		for w := range b.names() {
 			for _, set := range w.sets {
 				if due := set.expire(now); !due.IsZero() {
 					next = sooner(next, due)
@@ -200,10 +205,13 @@ func (m *members) applyLocked(cause pool.Cause) (ended []*dnswatch.Subscription)
 			ended = append(ended, b.forget()...)
 		}
 	}
-	var all []pool.Member
-	refused := make(map[netip.AddrPort]bool)
+	all := make([]pool.Member, 0, len(m.backends))
+	var refused map[netip.AddrPort]bool
 	m.walk(now, func(b *backend, o origin) {
 		if addr := o.peer(); m.own != nil && m.own(addr, b.literal()) {
+			if refused == nil {
+				refused = make(map[netip.AddrPort]bool)
+			}
 			if refused[addr] = true; !m.refused[addr] {
 				m.refuse("own_listener", 1)
 				m.log.Warn("peer refused: ebb listens there itself", "peer", addr.String(), "name", o.name, "backend", b.source)
@@ -251,14 +259,18 @@ func (m *members) walk(now time.Time, visit func(*backend, origin)) {
 	}
 }
 
-// names lists the names of a backend: its own and those of its targets.
-func (b *backend) names() []*watched {
-	list := make([]*watched, 1, 1+len(b.targets))
-	list[0] = b.watched
-	for _, t := range b.targets {
-		list = append(list, t)
+// names gives the names of a backend: its own and those of its targets.
+func (b *backend) names() iter.Seq[*watched] {
+	return func(yield func(*watched) bool) {
+		if !yield(b.watched) {
+			return
+		}
+		for _, t := range b.targets {
+			if !yield(t) {
+				return
+			}
+		}
 	}
-	return list
 }
 
 // feedKey is a name and a type as DNS status shows them.
@@ -308,7 +320,7 @@ func (m *members) answered() (waiting []string) {
 
 func unanswered(backends []*backend) (waiting []string) {
 	for _, b := range backends {
-		for _, w := range b.names() {
+		for w := range b.names() {
 			if len(w.state) == 0 && len(w.addresses(b.conf.Family, time.Now())) == 0 {
 				waiting = append(waiting, b.source)
 			}
@@ -356,7 +368,7 @@ func (m *members) subscriptions() (list []*dnswatch.Subscription) {
 		if b.watched == nil { // start was never reached
 			continue
 		}
-		for _, w := range b.names() {
+		for w := range b.names() {
 			list = append(list, w.subs...)
 		}
 	}

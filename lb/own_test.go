@@ -128,3 +128,25 @@ func TestALiteralThatIsItsOwnListener(t *testing.T) {
 		t.Errorf("%q", why)
 	}
 }
+
+// A pool that a reload does not change is told when a listener goes.
+func TestAReloadTakesAwayTheListenerThatWasInTheWay(t *testing.T) {
+	r := newRig(t)
+	list, port := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
+	r.serve()
+	r.reloads(func(c *config.Config) {
+		more := c.Listeners[0]
+		more.Name, more.Listen = "more", []config.Endpoint{{Network: "tcp", Addr: netip.MustParseAddrPort("127.0.0.3:0")}}
+		c.Listeners = append(c.Listeners, more)
+	}, "listener more: added")
+	at := r.server.running().listeners[1].port.addr
+	r.dns.SetA("db.test", 0, "127.0.0.3")
+	r.reloads(func(c *config.Config) {
+		c.Pools[0].Backends = []config.Backend{named("127.0.0.2", port), named("db.test", at.Port())}
+	}, "pool db: changed backend")
+	eventually(t, "it is refused", func() bool { return len(r.logs.find("peer refused: ebb listens there itself")) == 1 })
+	r.awaitListed("127.0.0.2")
+	r.reloads(func(c *config.Config) { c.Listeners = c.Listeners[:1] }, "listener more: removed")
+	r.awaitListed("127.0.0.2", "127.0.0.3")
+}

@@ -15,9 +15,9 @@ func plan(old, now *config.Config) (lines []string) {
 			lines = append(lines, what+": changed "+strings.Join(changed, ", "))
 		}
 	}
-	part("admin", config.Changed(old.Admin, now.Admin))
-	part("log", config.Changed(old.Log, now.Log))
-	if keys := config.Changed(old.Relay, now.Relay); len(keys) > 0 {
+	part("admin", config.Changed(&old.Admin, &now.Admin))
+	part("log", config.Changed(&old.Log, &now.Log))
+	if keys := config.Changed(&old.Relay, &now.Relay); len(keys) > 0 {
 		lines = append(lines, "relay: changed "+strings.Join(keys, ", ")+" (needs restart)")
 	}
 	if old.ShutdownDelay != now.ShutdownDelay {
@@ -29,23 +29,24 @@ func plan(old, now *config.Config) (lines []string) {
 	if old.ShutdownTimeout != now.ShutdownTimeout {
 		lines = append(lines, "shutdown_timeout: changed")
 	}
-	lines = append(lines, planList("resolver", old.Resolvers, now.Resolvers, func(r config.Resolver) string { return r.Name }, nil)...)
-	lines = append(lines, planList("pool", old.Pools, now.Pools, func(p config.Pool) string { return p.Name }, func(a, b config.Pool) string {
+	lines = append(lines, planList("resolver", old.Resolvers, now.Resolvers, func(r *config.Resolver) string { return r.Name }, nil)...)
+	lines = append(lines, planList("pool", old.Pools, now.Pools, func(p *config.Pool) string { return p.Name }, func(a, b *config.Pool) string {
 		if needsTable(a, b) {
 			return " (a new epoch table; sessions stay on the old one)"
 		}
 		return ""
 	})...)
-	return append(lines, planList("listener", old.Listeners, now.Listeners, func(l config.Listener) string { return l.Name }, nil)...)
+	return append(lines, planList("listener", old.Listeners, now.Listeners, func(l *config.Listener) string { return l.Name }, nil)...)
 }
 
 // planList compares parts that have names: what is added, what is gone, what differs.
-func planList[T any](kind string, old, now []T, name func(T) string, note func(a, b T) string) (lines []string) {
-	before := make(map[string]T, len(old))
-	for _, o := range old {
-		before[name(o)] = o
+func planList[T any](kind string, old, now []T, name func(*T) string, note func(a, b *T) string) (lines []string) {
+	before := make(map[string]*T, len(old))
+	for i := range old {
+		before[name(&old[i])] = &old[i]
 	}
-	for _, n := range now {
+	for i := range now {
+		n := &now[i]
 		o, there := before[name(n)]
 		delete(before, name(n))
 		if !there {
@@ -68,12 +69,12 @@ func planList[T any](kind string, old, now []T, name func(T) string, note func(a
 }
 
 // needsTable tells that a pool cannot take its new config as it is: whether peers are checked is fixed when an epoch table is made.
-func needsTable(old, now config.Pool) bool { return (old.Check == nil) != (now.Check == nil) }
+func needsTable(old, now *config.Pool) bool { return (old.Check == nil) != (now.Check == nil) }
 
 // fixed lists what a reload cannot change.
 func fixed(old, now *config.Config) (problems config.Problems) {
 	if old.Admin.Listen == now.Admin.Listen { // else it is another socket
-		for _, key := range config.Changed(old.Admin, now.Admin) {
+		for _, key := range config.Changed(&old.Admin, &now.Admin) {
 			if key == "mode" || key == "group" {
 				problems = append(problems, now.Problem("admin."+key, "changed, which takes a restart, or another path"))
 			}

@@ -30,17 +30,18 @@ func (m *members) propose(confs []config.Backend, resolver string) (*proposal, e
 		n := named{b.conf.Host, b.conf.Type}
 		left[n] = append(left[n], b)
 	}
-	for _, alike := range []func(a, b config.Backend) bool{
-		func(a, b config.Backend) bool { return len(config.Changed(a, b)) == 0 },
-		func(a, b config.Backend) bool { return a.Port == b.Port },
-		func(a, b config.Backend) bool { return true },
+	for _, alike := range []func(a, b *config.Backend) bool{
+		func(a, b *config.Backend) bool { return len(config.Changed(a, b)) == 0 },
+		func(a, b *config.Backend) bool { return a.Port == b.Port },
+		func(a, b *config.Backend) bool { return true },
 	} {
-		for i, c := range confs {
+		for i := range confs {
 			if p.backends[i] != nil {
 				continue
 			}
+			c := &confs[i]
 			n := named{c.Host, c.Type}
-			if at := slices.IndexFunc(left[n], func(b *backend) bool { return alike(b.conf, c) }); at >= 0 {
+			if at := slices.IndexFunc(left[n], func(b *backend) bool { return alike(&b.conf, c) }); at >= 0 {
 				p.backends[i] = left[n][at]
 				left[n] = slices.Delete(left[n], at, at+1)
 			}
@@ -51,7 +52,7 @@ func (m *members) propose(confs []config.Backend, resolver string) (*proposal, e
 			continue
 		}
 		b := newBackend(c)
-		b.watched = newWatched(c.Host, b.types(m.hasIPv6), b.rule())
+		b.watched, b.proposed = newWatched(c.Host, b.types(m.hasIPv6), b.rule()), true
 		p.backends[i], p.fresh = b, append(p.fresh, b)
 		if err := m.subscribe(b, b.watched, resolver); err != nil {
 			return p, fmt.Errorf("backend %s: %w", b.source, err)
@@ -73,6 +74,9 @@ func (m *members) accept(p *proposal, own ownTest) {
 	moved := p.resolver != m.resolver
 	m.resolver, m.own = p.resolver, own
 	var ended []*dnswatch.Subscription
+	for _, b := range p.fresh {
+		b.proposed = false
+	}
 	for _, b := range m.backends {
 		if !slices.Contains(p.backends, b) {
 			ended = append(ended, b.dismiss()...)
@@ -85,6 +89,15 @@ func (m *members) accept(p *proposal, own ownTest) {
 	}
 	m.backends = p.backends
 	ended = append(ended, m.applyLocked(pool.CauseConfig)...)
+	m.mu.Unlock()
+	closeAll(ended)
+}
+
+// rebind looks again at who is ebb itself.
+func (m *members) rebind(own ownTest) {
+	m.mu.Lock()
+	m.own = own
+	ended := m.applyLocked(pool.CauseConfig)
 	m.mu.Unlock()
 	closeAll(ended)
 }
@@ -102,7 +115,7 @@ func (m *members) withdraw(p *proposal) {
 
 // dismiss ends a backend. The caller holds mu, and closes what it returns when mu is released.
 func (b *backend) dismiss() (ended []*dnswatch.Subscription) {
-	for _, w := range b.names() {
+	for w := range b.names() {
 		w.gone = true
 		ended = append(ended, w.subs...)
 	}
@@ -115,7 +128,7 @@ func (m *members) revise(b *backend, c config.Backend, moved bool) (ended []*dns
 	was := b.conf
 	b.conf, b.source = c, sourceOf(c)
 	again := moved || was.Family != c.Family || was.Refresh != c.Refresh || was.MinRefresh != c.MinRefresh || was.MaxRefresh != c.MaxRefresh
-	for _, w := range b.names() {
+	for w := range b.names() {
 		for _, set := range w.sets {
 			set.rule = b.rule()
 		}

@@ -87,7 +87,7 @@ func reloading[T any](a *askReload, heading string, at config.Endpoint, part fun
 		if !differ(fields(now)[i]) {
 			continue // a list, a table
 		}
-		key := strings.Join(config.Changed(*part(was), *part(now)), " ")
+		key := strings.Join(config.Changed(part(was), part(now)), " ")
 		word := a.words[heading+" "+key]
 		if key == "name" && word == "" || at.Network == "udp" && !slices.Contains(ofUDP, key) {
 			continue // the heading has the name; UDP has not this key

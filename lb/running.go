@@ -15,6 +15,7 @@ type generation struct {
 	listeners []*listener // one for each address, in the order of the config
 	admin     *admin.Server
 	resolvers map[string]string // by name, as the watcher knows them
+	bound     *bindings         // of listeners
 
 	// What the config does not name any more, while sessions are on it.
 	leavingPools     []*livePool

@@ -97,7 +97,7 @@ func rebound(old, now *config.Config) (problems config.Problems) {
 			if was == nil {
 				continue
 			}
-			for _, key := range config.Changed(was.Socket, l.Socket) {
+			for _, key := range config.Changed(&was.Socket, &l.Socket) {
 				if !at.Binds(key) {
 					continue
 				}

@@ -62,9 +62,9 @@ func (s *Server) open(ctx context.Context, conf *config.Config) error {
 		return err
 	}
 	hasIPv6 := sock.HasIPv6()
-	bound := newBindings(&s.own, g.listeners)
+	g.bound = newBindings(&s.own, g.listeners)
 	for _, p := range g.pools {
-		p.members.own = bound.of(p)
+		p.members.own = g.bound.of(p)
 		if err := p.members.start(s.watcher, p.conf().Resolver, hasIPv6); err != nil {
 			return fmt.Errorf("pool %s: %w", p.name, err)
 		}

@@ -20,8 +20,9 @@ type transition struct {
 	ids        []string // of resolvers in the watcher, made for next
 	freshPorts []*port
 	freshPools []*livePool
-	proposals  map[*livePool]*proposal // of pools that stay
-	settings   []*settings             // of listeners, as the config lists them
+	proposals  map[*livePool]*proposal // of pools that stay and change
+	unchanged  []*livePool
+	settings   []*settings // of listeners, as the config lists them
 
 	useLog, dropLog func() // nil if the log cannot change
 }
@@ -60,10 +61,12 @@ func (t *transition) prepare() error {
 	if len(problems) > 0 {
 		return problems
 	}
-	bound := newBindings(&t.s.own, t.next.listeners)
+	if t.next.bound = t.old.bound; !slices.Equal(t.old.listeners, t.next.listeners) {
+		t.next.bound = newBindings(&t.s.own, t.next.listeners)
+	}
 	hasIPv6 := sock.HasIPv6()
 	for _, p := range t.freshPools {
-		p.members.own = bound.of(p)
+		p.members.own = t.next.bound.of(p)
 		if err := p.members.start(t.s.watcher, t.next.resolvers[p.conf().Resolver], hasIPv6); err != nil {
 			return fmt.Errorf("pool %s: %w", p.name, err)
 		}
@@ -81,7 +84,7 @@ func (t *transition) resolvers() error {
 	t.next.resolvers = make(map[string]string)
 	var problems config.Problems
 	for i, c := range resolvers(t.next.conf.Resolvers) {
-		if was, there := before[c.Name]; there && len(config.Changed(was, t.next.conf.Resolvers[i])) == 0 {
+		if was, there := before[c.Name]; there && len(config.Changed(&was, &t.next.conf.Resolvers[i])) == 0 {
 			t.next.resolvers[c.Name] = t.old.resolvers[c.Name]
 			continue
 		}
@@ -99,24 +102,30 @@ func (t *transition) resolvers() error {
 	return nil
 }
 
-// pools keeps those whose table can stay, and makes the others.
+// pools keeps those whose table can stay, and makes the others. Nothing is done for those that do not change at all.
 func (t *transition) pools() error {
 	before := make(map[string]*livePool)
 	for _, p := range t.old.pools {
 		before[p.name] = p
 	}
-	for _, c := range t.next.conf.Pools {
+	for i := range t.next.conf.Pools {
+		c := &t.next.conf.Pools[i]
 		p := before[c.Name]
-		if p != nil && !needsTable(*p.conf(), c) {
-			proposal, err := p.members.propose(c.Backends, t.next.resolvers[c.Resolver])
+		if p != nil && !needsTable(p.conf(), c) {
+			t.next.pools = append(t.next.pools, p)
+			resolver := t.next.resolvers[c.Resolver]
+			if resolver == t.old.resolvers[c.Resolver] && len(config.Changed(p.conf(), c)) == 0 {
+				t.unchanged = append(t.unchanged, p)
+				continue
+			}
+			proposal, err := p.members.propose(c.Backends, resolver)
 			t.proposals[p] = proposal
 			if err != nil {
 				return fmt.Errorf("pool %s: %w", c.Name, err)
 			}
-			t.next.pools = append(t.next.pools, p)
 			continue
 		}
-		made, err := t.s.newPool(c, p, poolState{})
+		made, err := t.s.newPool(*c, p, poolState{})
 		if err != nil {
 			return err
 		}
@@ -212,11 +221,15 @@ func (t *transition) commit() {
 		t.useLog()
 	}
 	s.access.set(conf.Log)
-	bound := newBindings(&s.own, t.next.listeners)
 	for i, p := range t.next.pools {
 		if proposal := t.proposals[p]; proposal != nil {
 			p.adopt(conf.Pools[i])
-			p.members.accept(proposal, bound.of(p))
+			p.members.accept(proposal, t.next.bound.of(p))
+		}
+	}
+	if t.next.bound != t.old.bound {
+		for _, p := range t.unchanged {
+			p.members.rebind(t.next.bound.of(p))
 		}
 	}
 	at := 0
@@ -339,7 +352,7 @@ func (p *livePool) adopt(c config.Pool) {
 		p.tellLocked()
 	}
 	p.mu.Unlock()
-	if c.Check == nil || len(config.Changed(*was.Check, *c.Check))+len(config.Changed(was.Socket, c.Socket)) == 0 {
+	if c.Check == nil || len(config.Changed(was.Check, c.Check))+len(config.Changed(&was.Socket, &c.Socket)) == 0 {
 		return
 	}
 	p.mu.Lock()

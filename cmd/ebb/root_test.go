@@ -70,7 +70,7 @@ func TestFlags(t *testing.T) {
 		c, err := config.FromFlags(given)
 		if err != nil {
 			t.Errorf("--%s %s: %v", d.Name, text, err)
-		} else if len(config.Changed(*c, *unset)) > 0 {
+		} else if len(config.Changed(c, unset)) > 0 {
 			t.Errorf("--%s %s is not the default:\n%+v\n%+v", d.Name, text, c, unset)
 		}
 	}

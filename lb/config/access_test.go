@@ -118,7 +118,7 @@ func BenchmarkAccessList(b *testing.B) {
 		}
 		again := c.Listeners[0]
 		again.Deny = slices.Clone(again.Deny)
-		if keys := Changed(c.Listeners[0], again); len(keys) > 0 {
+		if keys := Changed(&c.Listeners[0], &again); len(keys) > 0 {
 			b.Fatal(keys)
 		}
 	}

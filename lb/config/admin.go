@@ -48,7 +48,7 @@ func readAdmin(c *Config, v value) {
 	if !readTable(v, adminKeys, a) || !v.sound("listen", "mode", "group", "hosts", "token_file", "read_token_file") {
 		return
 	}
-	unset := defaults().Admin
+	unset := &unset.Admin
 	addr, err := netip.ParseAddrPort(a.Listen)
 	switch {
 	case err == nil && !addr.Addr().IsLoopback() && a.TokenFile == "":

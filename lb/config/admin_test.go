@@ -118,7 +118,7 @@ func TestSE10SecretsShowNothing(t *testing.T) {
 	}
 	b := a
 	b.Token = "another-0123456789"
-	if got := Changed(a, b); !reflect.DeepEqual(got, []string{"token_file"}) {
+	if got := Changed(&a, &b); !reflect.DeepEqual(got, []string{"token_file"}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -12,10 +12,15 @@ func readBackends(p *Pool, v value) {
 		host string
 		port int // 0 of SRV names
 	}
-	seen := make(map[target]place)
-	for _, e := range v.tables("[[pool.NAME.backend]]") {
-		b := defaults().Pools[0].Backends[0]
-		if !readTable(e, backendKeys, &b) {
+	entries := v.tables("[[pool.NAME.backend]]")
+	seen := make(map[target]place, len(entries))
+	p.Backends = make([]Backend, 0, len(entries))
+	for _, e := range entries {
+		n := len(p.Backends)
+		p.Backends = append(p.Backends, unset.Pools[0].Backends[0])
+		b := &p.Backends[n]
+		if !readTable(e, backendKeys, b) {
+			p.Backends = p.Backends[:n]
 			continue
 		}
 		checkBackend(e, b)
@@ -30,11 +35,10 @@ func readBackends(p *Pool, v value) {
 		} else if b.Host != "" && (b.Port != 0 || b.Type == "srv") {
 			seen[t] = host.at
 		}
-		p.Backends = append(p.Backends, b)
 	}
 }
 
-func checkBackend(v value, b Backend) {
+func checkBackend(v value, b *Backend) {
 	if v.sound("min_refresh", "max_refresh") && b.MinRefresh > b.MaxRefresh {
 		v.written("max_refresh", "min_refresh").fail("found min_refresh %s above max_refresh %s, expected at most as much",
 			Brief(b.MinRefresh), Brief(b.MaxRefresh))

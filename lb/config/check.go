@@ -124,7 +124,7 @@ var checkUses = map[string]string{
 }
 
 func readCheck(p *Pool, v value) {
-	c := *defaults().Pools[0].Check
+	c := *unset.Pools[0].Check
 	if !readTable(v, checkKeys, &c) {
 		return
 	}
@@ -162,9 +162,9 @@ func (v value) checkUses(kind string) {
 		if len(users) == 0 || slices.Contains(users, kind) || k == nil || k.read == nil || !v.sound(name) {
 			continue
 		}
-		c := *defaults().Pools[0].Check
+		c := *unset.Pools[0].Check
 		k.read(&c, entries[name])
-		if !reflect.DeepEqual(c, *defaults().Pools[0].Check) {
+		if !reflect.DeepEqual(c, *unset.Pools[0].Check) {
 			entries[name].fail("found with kind %q, which has no use for it, expected with kind %s", kind, choice(users))
 		}
 	}

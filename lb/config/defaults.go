@@ -2,6 +2,9 @@ package config
 
 import "time"
 
+// unset is what defaults gives, for copies of its parts: a config has thousands of them. Nothing in it changes.
+var unset = defaults()
+
 // defaults is a Config with one of each thing, in which every key has the value that it has when nobody sets it. Keys
 // without a default are zero: those are names, addresses, hosts and ports, which must be given, and a pool's check.Kind.
 // A pool has no check unless it is asked for.
@@ -124,4 +127,4 @@ func defaults() Config {
 }
 
 // DefaultBackend is a backend for which nothing but its name was set.
-func DefaultBackend() Backend { return defaults().Pools[0].Backends[0] }
+func DefaultBackend() Backend { return unset.Pools[0].Backends[0] }

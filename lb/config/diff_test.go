@@ -65,29 +65,30 @@ func TestChanged(t *testing.T) {
 		q.Backends[0].AllowAnswers = []string{}
 		return q
 	}
-	if got := Changed(p, same()); len(got) > 0 {
+	again := same()
+	if got := Changed(&p, &again); len(got) > 0 {
 		t.Errorf("equal pools differ in %q", got)
 	}
 	q := same()
 	q.On.Dead, q.Check.Fall, q.Check.RefusedIsDown = "keep", 9, false
 	q.Backends[0].MaxStale = time.Hour
 	q.ConnectAttempts = 7
-	if got, want := Changed(p, q), []string{"connect_attempts", "on.dead", "backend", "check.fall", "check.refused_is_down"}; !slices.Equal(got, want) {
+	if got, want := Changed(&p, &q), []string{"connect_attempts", "on.dead", "backend", "check.fall", "check.refused_is_down"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	q = same()
 	q.Check = nil
-	if got := Changed(p, q); !slices.Equal(got, []string{"check"}) {
+	if got := Changed(&p, &q); !slices.Equal(got, []string{"check"}) {
 		t.Errorf("without a check: %q", got)
 	}
 	l := d.Listeners[0]
 	m := l
 	m.IdleTimeout, m.UDPIdleTimeout = time.Second, time.Second
-	if got := Changed(l, m); !slices.Equal(got, []string{"idle_timeout"}) {
+	if got := Changed(&l, &m); !slices.Equal(got, []string{"idle_timeout"}) {
 		t.Errorf("one key is two: %q", got)
 	}
 	r := Resolver{EDNSSize: 1}
-	if got := Changed(r, Resolver{CAFile: "/x"}); !slices.Equal(got, []string{"edns_size", "ca_file"}) {
+	if got := Changed(&r, &Resolver{CAFile: "/x"}); !slices.Equal(got, []string{"edns_size", "ca_file"}) {
 		t.Errorf("resolvers: %q", got)
 	}
 }

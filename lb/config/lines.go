@@ -48,7 +48,7 @@ func showPath(path string) string {
 }
 
 func scanLines(text string) *keyLines {
-	s := &keyLines{text: text, line: 1, at: make(map[string]int), tables: make(map[string]int)}
+	s := &keyLines{text: text, line: 1, at: make(map[string]int, strings.Count(text, "\n")), tables: make(map[string]int)}
 	table := ""
 	for {
 		s.skip(true)

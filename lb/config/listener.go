@@ -9,7 +9,7 @@ func readListeners(c *Config, v value) {
 	seen := make(map[string]place)
 	v.src.preread = make(map[string]value)
 	for _, e := range v.tables("[[listener]]") {
-		l := defaults().Listeners[0]
+		l := unset.Listeners[0]
 		first := len(v.src.listens)
 		if !readTable(e, listenerKeys, &l) {
 			continue
@@ -54,7 +54,7 @@ func checkProxyIn(v value, l Listener) {
 	switch {
 	case len(l.ProxyIn) > 0 && udp:
 		v.written("proxy_in").fail("found on a listener that is UDP, expected TCP only: there is no header for datagrams in this version")
-	case len(l.ProxyIn) == 0 && l.PrereadTimeout != defaults().Listeners[0].PrereadTimeout && v.sound("proxy_in", "preread_timeout"):
+	case len(l.ProxyIn) == 0 && l.PrereadTimeout != unset.Listeners[0].PrereadTimeout && v.sound("proxy_in", "preread_timeout"):
 		v.src.preread[l.Name] = v.written("preread_timeout")
 	}
 }
@@ -65,7 +65,7 @@ func checkMode(v value, l Listener) {
 		return
 	}
 	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
-	usual := defaults().Listeners[0]
+	usual := &unset.Listeners[0]
 	switch {
 	case !udp && l.Mode != usual.Mode:
 		v.written("mode").fail("found %q on a listener without UDP, expected a udp:// address or no mode", l.Mode)
@@ -96,7 +96,7 @@ func readIdleTimeout(l *Listener, v value) {
 
 // checkSources refuses a length of prefixes that nothing is counted by.
 func checkSources(v value, l Listener) {
-	of := defaults().Listeners[0]
+	of := &unset.Listeners[0]
 	same := l.SourcePrefixIPv4 == of.SourcePrefixIPv4 && l.SourcePrefixIPv6 == of.SourcePrefixIPv6
 	if !same && l.SourceMaxConns == 0 && l.SourceRate == 0 && v.sound("source_max_conns", "source_rate") {
 		v.written("source_prefix_ipv4", "source_prefix_ipv6").fail("found without source_max_conns and source_rate, expected beside one of them")

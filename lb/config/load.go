@@ -200,7 +200,8 @@ func notTOML(message string) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// build makes the tree of values from what the library decoded and the scanner located. v has everything but raw.
+// build makes the tree of values from what the library decoded and the scanner located. v has everything but raw. Nothing of
+// the tree is a part of the text: a pool may live for months, and would keep all of the file that it came with.
 func build(v value, path string, raw any, lines map[string]int) value {
 	locate := func(child value, path string) value {
 		if line := lines[path]; line > 0 {
@@ -212,6 +213,7 @@ func build(v value, path string, raw any, lines map[string]int) value {
 	case map[string]any:
 		t := make(map[string]value, len(raw))
 		for key, e := range raw {
+			key = strings.Clone(key)
 			p := pathKey(path, key)
 			t[key] = build(locate(v.child(key, nil), p), p, e, lines)
 		}
@@ -230,6 +232,8 @@ func build(v value, path string, raw any, lines map[string]int) value {
 			l[i] = build(locate(v, p), p, e, lines)
 		}
 		v.raw = l
+	case string:
+		v.raw = strings.Clone(raw)
 	default:
 		v.raw = raw
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -524,4 +525,39 @@ max_age = "8h"
 	if l.MaxConns != 0 || l.IdleTimeout != 90*time.Second || l.UDPIdleTimeout != 90*time.Second || l.HalfCloseTimeout != 0 || l.MaxAge != 8*time.Hour {
 		t.Errorf("listener: %+v", l)
 	}
+}
+
+// A name in a config must not keep the whole text of its file, which may have megabytes.
+func TestConfigLetsGoOfItsText(t *testing.T) {
+	const size = 3 << 20
+	text := "# " + strings.Repeat("x", size) + `
+[[listener]]
+name = 'front'
+listen = 'tcp://127.0.0.1:1'
+pool = 'db'
+[pool.db]
+balance = 'first'
+[resolver.mine]
+servers = ['udp://127.0.0.1:53']
+[[pool.db.backend]]
+host = 'db.example'
+port = 5432
+`
+	inUse := func() int {
+		runtime.GC()
+		runtime.GC() // what a sync.Pool has it gives up only now
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := inUse()
+	c, err := Parse("f", text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more := inUse() - before; more > size/2 {
+		t.Errorf("a config of a few names keeps %d bytes", more)
+	}
+	runtime.KeepAlive(text)
+	runtime.KeepAlive(c)
 }

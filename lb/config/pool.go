@@ -9,12 +9,14 @@ func readPools(c *Config, v value) {
 	names, entries, _ := v.table()
 	v.src.pools = make(map[string]value)
 	v.src.waiting, v.src.proxied, v.src.connecting = make(map[string]value), make(map[string]value), make(map[string]value)
-	for _, name := range names {
-		p := defaults().Pools[0]
+	c.Pools = make([]Pool, len(names))
+	for i, name := range names {
+		p := &c.Pools[i]
+		*p = unset.Pools[0]
 		p.Backends, p.Check = nil, nil
 		entries[name].named("pool", name)
 		p.Name = name
-		readTable(entries[name], poolKeys, &p)
+		readTable(entries[name], poolKeys, p)
 		checkWaiting(entries[name], p)
 		checkConnect(entries[name], p)
 		if p.ProxyOut != "off" {
@@ -24,12 +26,11 @@ func readPools(c *Config, v value) {
 		if p.MaxConnecting > 0 {
 			v.src.connecting[p.Name] = entries[name].written("max_connecting")
 		}
-		c.Pools = append(c.Pools, p)
 	}
 }
 
 // checkConnect refuses a deadline that would leave no attempt its time, so that none was ever the peer's failure.
-func checkConnect(v value, p Pool) {
+func checkConnect(v value, p *Pool) {
 	if p.ConnectDeadline > 0 && p.ConnectDeadline <= p.ConnectTimeout && v.sound("connect_deadline", "connect_timeout") {
 		deadline := v.written("connect_deadline")
 		deadline.fail("found %s for all attempts, but connect_timeout is %s for one, expected more", deadline.found(), Brief(p.ConnectTimeout))
@@ -51,7 +52,7 @@ func (s *source) choosePolicies(c *Config) {
 		if !v.has("balance") && udp[p.Name] && !tcp[p.Name] {
 			p.Balance = "hash"
 		}
-		checkHash(v, *p)
+		checkHash(v, p)
 	}
 }
 
@@ -83,8 +84,8 @@ func (s *source) checkHashKeys(c *Config) {
 }
 
 // checkHash refuses what only hash goes by, with another policy, and prefixes of what is no client's address.
-func checkHash(v value, p Pool) {
-	usual := defaults().Pools[0]
+func checkHash(v value, p *Pool) {
+	usual := &unset.Pools[0]
 	prefixes := p.HashPrefixIPv4 != usual.HashPrefixIPv4 || p.HashPrefixIPv6 != usual.HashPrefixIPv6
 	if p.Balance == "hash" {
 		if prefixes && (p.HashKey == "source_port" || p.HashKey == "destination") && v.sound("hash_key", "hash_prefix_ipv4", "hash_prefix_ipv6") {
@@ -108,7 +109,7 @@ func checkHash(v value, p Pool) {
 }
 
 // checkWaiting refuses a queue that nobody would ever be in, and notes pools whose clients may wait.
-func checkWaiting(v value, p Pool) {
+func checkWaiting(v value, p *Pool) {
 	queue := v.written("queue")
 	limits := []string{"max_conns", "pool_max_conns", "max_connecting", "connect_rate"}
 	if p.Queue > 0 && p.MaxConns+p.PoolMaxConns+p.MaxConnecting+p.ConnectRate == 0 && v.sound(append(limits, "queue")...) {

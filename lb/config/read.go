@@ -12,7 +12,7 @@ func read(root value) *Config {
 	root.src.homes = homes()
 	readTable(root, topKeys, &c)
 	if !slices.ContainsFunc(c.Resolvers, func(r Resolver) bool { return r.Name == "default" }) {
-		c.Resolvers = append(c.Resolvers, defaults().Resolvers[0])
+		c.Resolvers = append(c.Resolvers, unset.Resolvers[0])
 	}
 	slices.SortFunc(c.Resolvers, func(a, b Resolver) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Pools, func(a, b Pool) int { return cmp.Compare(a.Name, b.Name) })

@@ -11,7 +11,7 @@ import (
 func readResolvers(c *Config, v value) {
 	names, entries, _ := v.table()
 	for _, name := range names {
-		r := defaults().Resolvers[0]
+		r := unset.Resolvers[0]
 		entries[name].named("resolver", name)
 		r.Name = name
 		readResolver(entries[name], &r)

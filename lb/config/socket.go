@@ -48,7 +48,7 @@ type PeerSocket struct {
 }
 
 // DefaultSocket is one for which nothing was set.
-func DefaultSocket() Socket { return defaults().Pools[0].Socket.Socket }
+func DefaultSocket() Socket { return unset.Pools[0].Socket.Socket }
 
 // Binds tells whether a key of a ClientSocket is settled for an endpoint of a network when that is bound.
 func (e Endpoint) Binds(key string) bool {
@@ -231,7 +231,7 @@ func checkSocketNetworks(v value, l Listener) {
 	has := func(networks ...string) bool {
 		return slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return slices.Contains(networks, e.Network) })
 	}
-	if usual := defaults().Listeners[0].Socket; (l.Socket.Mode != usual.Mode || l.Socket.Group != usual.Group) && !has("unix") {
+	if usual := &unset.Listeners[0].Socket; (l.Socket.Mode != usual.Mode || l.Socket.Group != usual.Group) && !has("unix") {
 		t.written("mode", "group").fail("found on a listener without a path, expected an address such as \"unix:/run/ebb/%s.sock\"", l.Name)
 	}
 	for _, name := range []string{"send_buffer", "receive_buffer", "mark", "interface", "freebind", "transparent", "reuse_port"} {
