@@ -62,11 +62,13 @@ func TestDebianPackage(t *testing.T) {
 	const conf = "/etc/ebb/ebb.toml"
 	program := []string{"/usr/bin/ebb", "/lib/systemd/system/ebb.service", "/usr/share/man/man1/ebb-run.1.gz", "/usr/share/bash-completion/completions/ebb"}
 
-	first, second := build("v0.0.1"), build("v0.0.2")
+	first, second := build("9c803f1"), build("v0.0.2") // a commit, and what is newer
+	version := func(deb string) string { return strings.TrimSpace(do("dpkg-deb", "-f", deb, "Version")) }
+	do("dpkg", "--compare-versions", version(first), "lt", version(second))
 	t.Cleanup(func() { _ = exec.Command("dpkg", "-P", "ebb").Run() })
 	do("dpkg", "-i", first)
 	there(true, append(program, conf)...)
-	if out := do("ebb", "version"); !strings.HasPrefix(out, "ebb v0.0.1 ") {
+	if out := do("ebb", "version"); !strings.HasPrefix(out, "ebb 9c803f1 ") {
 		t.Errorf("version: %s", out)
 	}
 	do("ebb", "check", "-c", conf)
