@@ -1,6 +1,9 @@
 package lb
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/ebb-lb/ebb/lb/config"
 	"github.com/ebb-lb/ebb/lb/doctor"
 )
@@ -24,7 +27,44 @@ func Needs(conf *config.Config) doctor.Needs {
 	if unlimited {
 		n.Sessions = 0
 	}
+	n.Flows = flowsFromOne(conf)
 	return n
+}
+
+// flowsFromOne is how many UDP flows one address of this machine may have at most; 0 is none, or no limit. Pools without a source
+// share the wildcard. Those that say which ports they take do not take them from the kernel's range.
+func flowsFromOne(conf *config.Config) (most int) {
+	of := make(map[netip.Addr]int)
+	for _, l := range conf.Listeners {
+		if !slices.ContainsFunc(l.Listen, func(e config.Endpoint) bool { return e.Network == "udp" }) {
+			continue
+		}
+		at := slices.IndexFunc(conf.Pools, func(p config.Pool) bool { return p.Name == l.Pool })
+		s := &conf.Pools[at].Socket
+		if s.FromClient || s.SourcePorts != [2]uint16{} {
+			continue
+		}
+		if len(s.Source) == 0 {
+			of[netip.Addr{}] += l.MaxConns
+		}
+		four := 0
+		for _, a := range s.Source {
+			if a.Is4() {
+				four++
+			}
+		}
+		for _, a := range s.Source {
+			if a.Is4() {
+				of[a] += l.MaxConns / four
+			} else {
+				of[a] += l.MaxConns / (len(s.Source) - four)
+			}
+		}
+	}
+	for _, flows := range of {
+		most = max(most, flows)
+	}
+	return most
 }
 
 // tellBudget warns where the limit of descriptors is below what max_conns promises. Go has raised it as far as it goes.

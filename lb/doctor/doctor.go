@@ -17,6 +17,7 @@ import (
 // Needs is what a balancer is about to use.
 type Needs struct {
 	Sessions int    // TCP sessions and UDP flows at a time, at most; 0 is no limit
+	Flows    int    // of these, UDP flows from one address of this machine, at most; 0 is no limit, or none
 	Loops    int    // relay loops
 	Engine   string // auto, uring, epoll, portable
 	LowPorts []int  // ports below 1024 to listen on
@@ -179,10 +180,18 @@ func (m Machine) sourcePorts(n Needs) (Finding, bool) {
 	}
 	ports := v[1] - v[0] + 1
 	f := Finding{Name: "source ports", State: OK, Found: fmt.Sprintf("%d to %d", v[0], v[1])}
+	var costs, fixes []string
+	const widen = `sysctl -w net.ipv4.ip_local_port_range="1024 65535"`
 	if n.Sessions > 0 && ports < uint64(n.Sessions) {
-		f.State = Warn
-		f.Cost = fmt.Sprintf("at most %d sessions to one peer at a time, those in TIME_WAIT included; then they end with no_source_port", ports)
-		f.Fix = `sysctl -w net.ipv4.ip_local_port_range="1024 65535", or more peers`
+		costs = append(costs, fmt.Sprintf("at most %d sessions to one peer at a time, those in TIME_WAIT included; then they end with no_source_port", ports))
+		fixes = []string{widen, "or more peers"}
+	}
+	if n.Flows > 0 && ports < uint64(n.Flows) { // TCP shares a port between peers; UDP does not
+		costs = append(costs, fmt.Sprintf("at most %d UDP flows from one address at a time, to all peers together; then they end with no_source_port", ports))
+		fixes = []string{widen, "or several addresses as socket.source of UDP pools"}
+	}
+	if len(costs) > 0 {
+		f.State, f.Cost, f.Fix = Warn, strings.Join(costs, "; "), strings.Join(fixes, ", ")
 	}
 	return f, true
 }
