@@ -28,9 +28,12 @@ const loadWorkers = 10
 func startLoad(t *testing.T, addr netip.AddrPort, rate, long int) *load {
 	t.Helper()
 	l := &load{t: t, quit: make(chan struct{})}
+	visitors := max(1, rate/100) // at each address: one that is held up is not all of it
 	for w := range loadWorkers {
 		from := at(byte(100+w), 0)
-		l.wg.Go(func() { l.visit(from, addr, time.Second*loadWorkers/time.Duration(rate)) })
+		for range visitors {
+			l.wg.Go(func() { l.visit(from, addr, time.Second*time.Duration(loadWorkers*visitors)/time.Duration(rate)) })
+		}
 		for range long / loadWorkers {
 			c, err := dialFrom(from, addr)
 			if err != nil {
@@ -42,16 +45,16 @@ func startLoad(t *testing.T, addr netip.AddrPort, rate, long int) *load {
 	return l
 }
 
-// visit makes one short session at each tick.
+// visit makes one short session at each tick. What a slow one has missed is made up for.
 func (l *load) visit(from, addr netip.AddrPort, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
+	due := time.Now()
+	for tick := time.NewTimer(every); ; tick.Reset(time.Until(due)) {
 		select {
 		case <-l.quit:
 			return
 		case <-tick.C:
 		}
+		due = due.Add(every)
 		l.conns.Add(1)
 		if err := exchange(from, addr); err != nil && l.failed.Add(1) < 10 {
 			l.t.Errorf("connection: %v", err)
