@@ -115,12 +115,18 @@ func (c client) wantReset(t *testing.T) {
 	}
 }
 
-// wantRefusal connects and expects ebb to answer with RST and not one byte. The RST may be there before connect(2) has
-// returned. It gives the time that took.
+// wantRefusal connects and expects ebb to answer with RST and not one byte. It gives the time that took.
 func (e *ebb) wantRefusal(t *testing.T) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	c, err := dialFrom(netip.AddrPort{}, e.addr)
+	wantReset(t, netip.Addr{}, e.addr)
+	return time.Since(begin)
+}
+
+// wantReset connects from an address; the zero value is any. The RST that it expects may be there before connect(2) has returned.
+func wantReset(t *testing.T, from netip.Addr, to netip.AddrPort) {
+	t.Helper()
+	c, err := dialFrom(netip.AddrPortFrom(from, 0), to)
 	n := 0
 	if err == nil {
 		defer c.Close()
@@ -129,7 +135,6 @@ func (e *ebb) wantRefusal(t *testing.T) time.Duration {
 	if n > 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("client: %v after %d bytes, expected a reset", err, n)
 	}
-	return time.Since(begin)
 }
 
 // abort closes with RST.
