@@ -53,11 +53,15 @@ func (s *Server) sample(emit admin.Emit) {
 		emit(admin.RelayStarved, float64(n.Starved))
 		emit(admin.RelaySpliced, float64(n.Spliced))
 	}
-	dropped := uint64(0)
-	if s.opts.Sink != nil {
-		dropped = s.opts.Sink.Dropped()
+	emit(admin.LogDropped, float64(s.logDropped()))
+}
+
+// logDropped counts lines that the target of the log did not take.
+func (s *Server) logDropped() uint64 {
+	if s.opts.Sink == nil {
+		return 0
 	}
-	emit(admin.LogDropped, float64(dropped))
+	return s.opts.Sink.Dropped()
 }
 
 func (l *listener) sample(emit admin.Emit) {

@@ -238,6 +238,7 @@ func TestRH2OneAttemptIsOne(t *testing.T) {
 	if words["connect_failed"] != 2 {
 		t.Errorf("ends: %v", words)
 	}
+	eventually(t, "the failures in the status", func() bool { return r.status().Peers[0].Failures == 2 && r.status().Peers[1].Failures == 0 })
 	r.closed()
 }
 

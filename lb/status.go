@@ -36,6 +36,7 @@ func (s *Server) Status() admin.Status {
 		})
 	}
 	st.DNS = s.names(now.everyPool())
+	st.LogDropped = s.logDropped()
 	return st
 }
 
@@ -98,7 +99,7 @@ func peerStatus(p pool.PeerStatus) admin.Peer {
 	st := admin.Peer{
 		Addr: p.Addr.String(), Weight: p.Weight, Tier: p.Tier, State: p.State, Health: p.Health.String(),
 		Admin: p.Admin.String(), Active: p.Active, Total: p.Total, Sources: append([]string{}, p.Sources...),
-		Standing: p.Standing.String(), Why: p.Standing.Why(),
+		Standing: p.Standing.String(), Why: p.Standing.Why(), Failures: p.Failures,
 	}
 	if len(p.Figures) > 0 {
 		st.Figures = make(map[string]float64, len(p.Figures))

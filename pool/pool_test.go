@@ -240,9 +240,15 @@ func TestTheLastPeerIsNeverEjected(t *testing.T) {
 		l := w.acquire(t, Request{})
 		l.Release(OutcomeConnectFailed)
 	}
-	if s := w.Status().Peers[0].State; s != "up" {
-		t.Errorf("the last peer that can be picked is %s", s)
+	if p := w.Status().Peers[0]; p.State != "up" || p.Failures != 10 {
+		t.Errorf("the last peer that can be picked is %s, with %d failures, want 10", p.State, p.Failures)
 	}
+	l := w.acquire(t, Request{})
+	l.Connected(0)
+	if n := w.Status().Peers[0].Failures; n != 0 {
+		t.Errorf("%d failures in a row after a connect that succeeded", n)
+	}
+	l.Release(OutcomeOK)
 }
 
 func TestPeerComesBackWhileItsEpochLives(t *testing.T) {

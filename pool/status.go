@@ -37,6 +37,7 @@ type PeerStatus struct {
 	Total        uint64
 	Listed       bool // in the newest epoch
 	EjectedUntil time.Time
+	Failures     int      // connects that failed in a row, since the last ejection
 	Standing     Standing // of the newest epoch, for a session that has tried nobody
 	Figures      []Figure // what the policy goes by; none for a peer that no pick looks at
 }
@@ -61,7 +62,7 @@ func (t *Table) status(now *epoch, at *Request) Status {
 	for addr, p := range t.peers {
 		ps := PeerStatus{
 			Addr: addr, State: "draining", Health: p.Health(), Admin: p.Admin(), AdminWeight: NoWeight, Active: p.Active(), Total: p.Total(),
-			Standing: StandingUnlisted,
+			Standing: StandingUnlisted, Failures: int(p.failures.Load()),
 		}
 		if o, said := t.overrides[addr]; said {
 			ps.AdminWeight = o.Weight

@@ -10,7 +10,7 @@ import (
 const mostRemarks = 10
 
 // remarks says in words what stands somewhere in the tables of a status and explains what clients notice, or will: clients
-// that wait, and names whose last answer is not what is in force. What is not ready has reasons of its own.
+// that wait, a log that loses lines, and names whose last answer is not what is in force. What is not ready has reasons of its own.
 func remarks(s *admin.Status) (list []string) {
 	for _, p := range s.Pools {
 		switch {
@@ -19,6 +19,9 @@ func remarks(s *admin.Status) (list []string) {
 		case p.Waiting > 0:
 			list = append(list, fmt.Sprintf("pool %s: %s waiting for a peer", p.Name, count(int(p.Waiting), "client")))
 		}
+	}
+	if s.LogDropped > 0 {
+		list = append(list, fmt.Sprintf("log: %s lost since the start: its target does not take them, or not in time", count(int(s.LogDropped), "line")))
 	}
 	for _, n := range s.DNS {
 		text := ""

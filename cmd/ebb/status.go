@@ -177,7 +177,13 @@ func peerWhy(p admin.Peer) string {
 	case "down", "unwanted":
 		return strings.TrimSuffix(p.Reason+": "+p.Detail, ": ")
 	case "ejected":
-		return "sessions could not connect"
+		return "sessions have failed on it in a row"
+	}
+	switch {
+	case p.Failures == 1:
+		return "the last session could not connect"
+	case p.Failures > 1:
+		return fmt.Sprintf("the last %d sessions could not connect", p.Failures)
 	}
 	return ""
 }

@@ -31,7 +31,7 @@ func TestWriteStatus(t *testing.T) {
 					Addr: "10.0.0.2:5432", Weight: 1, State: "unwanted", Health: "up", Role: "replica", Lag: &lag, Since: &since, Sources: []string{"b:5432"},
 					Reason: "role", Detail: "it is a replica, expected a primary",
 				},
-				{Addr: "[2001:db8::1]:5432", Weight: 1, Tier: 2, State: "draining", Health: "unknown", Total: 1},
+				{Addr: "[2001:db8::1]:5432", Weight: 1, Tier: 2, State: "draining", Health: "unknown", Total: 1, Failures: 3},
 			},
 		}},
 		DNS: []admin.Name{{
@@ -50,9 +50,9 @@ POOL  BALANCE    EPOCH  PEERS  SELECTABLE  TIER  PUBLISHED  RECLAIMED
 pg    leastconn  4      3      0           -     4          2
 
 POOL  PEER                TIER  WEIGHT  STATE        HEALTH   ROLE     LAG    SINCE  ACTIVE  TOTAL  SOURCES        WHY
-pg    10.0.0.1:5432       0     1       ejected 12s  up       -        -      -      3       119    a:5432,b:5432  sessions could not connect
+pg    10.0.0.1:5432       0     1       ejected 12s  up       -        -      -      3       119    a:5432,b:5432  sessions have failed on it in a row
 pg    10.0.0.2:5432       0     1       unwanted     up       replica  250ms  1m0s   0       0      b:5432         role: it is a replica, expected a primary
-pg    [2001:db8::1]:5432  2     1       draining     unknown  -        -      -      0       1      -              -
+pg    [2001:db8::1]:5432  2     1       draining     unknown  -        -      -      0       1      -              the last 3 sessions could not connect
 
 POOL  EPOCH  CAUSE   AGE    SESSIONS  RETIRED
 pg    2      dns     2h0m   3         yes

@@ -15,6 +15,8 @@ type Status struct {
 	Pools     []Pool     `json:"pools"`
 	Listeners []Listener `json:"listeners"`
 	DNS       []Name     `json:"dns"`
+
+	LogDropped uint64 `json:"log_dropped"` // lines that the log's target did not take, or not in time
 }
 
 // Pool is one pool with its epochs and peers.
@@ -71,6 +73,7 @@ type Peer struct {
 	Latency      *float64   `json:"latency,omitempty"` // seconds that its last probe took, if it has a check
 	Sources      []string   `json:"sources"`           // the backends that name it; none while it drains
 	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	Failures     int        `json:"failures,omitempty"` // connects of sessions that failed in a row, since it was ejected last
 
 	Standing string             `json:"standing"` // at a pick: good, crowded, unproven, ejected, full, connecting, paced, tried, standby, weightless, down, unwanted, drain, maint, unlisted
 	Why      string             `json:"why"`      // the same as a sentence

@@ -1,6 +1,9 @@
 package logtarget
 
-import "log/syslog"
+import (
+	"errors"
+	"log/syslog"
+)
 
 // sysLog sends lines to the syslog daemon of this host as LOG_DAEMON, with the severity of their level.
 type sysLog struct{ *syslog.Writer }
@@ -8,6 +11,9 @@ type sysLog struct{ *syslog.Writer }
 // openSyslog connects to the daemon where it usually is, or with a network to that address.
 func openSyslog(network, addr string) (Target, error) {
 	w, err := syslog.Dial(network, addr, syslog.LOG_DAEMON|syslog.LOG_INFO, "ebb")
+	if err != nil && network == "" {
+		return nil, errors.New("nobody takes lines at /dev/log, /var/run/syslog or /var/run/log: is a syslog daemon running here?")
+	}
 	if err != nil {
 		return nil, err
 	}
