@@ -51,6 +51,8 @@ type intake interface {
 	deafen(fd int)
 	// add takes what comes to a flow's socket; drop no more of it. Then the socket may be closed.
 	add(fd int, slot int32) error
+	// hear takes the control messages, too, of what comes to a flow's socket.
+	hear(slot int32)
 	drop(fd int, slot int32)
 	// send sends one datagram on a flow's socket, and reply one on the listening socket, at the latest with the next turn, which tells
 	// with tag what has failed. False means that they do not: the caller sends it.
@@ -295,6 +297,7 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 		s.streams = true
 		sock.CountOverflow(s.fd) // of streams alone: so a flow begins with a system call less, and nothing is missed that way
 		coalesce(s.fd)
+		l.intake.hear(s.slot)
 	}
 	if last {
 		s.ending = true

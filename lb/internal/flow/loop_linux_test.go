@@ -5,6 +5,7 @@ package flow
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -84,6 +85,49 @@ func TestStreamsAreJoined(t *testing.T) {
 		t.Errorf("%d requests were joined, want %d", got, n-1)
 	}
 	r.await("joined replies", func() bool { return r.joined[Out].Load() >= n-2 }) // the first may have come alone
+	if calls := r.calls[Out].Load(); calls > n/2 {
+		t.Errorf("%d replies with %d calls", n, calls)
+	}
+}
+
+// What is said of a datagram has no room either: it is dropped, and the next one passes.
+func TestTruncatedDatagramsAreDropped(t *testing.T) {
+	if carried == "portable" {
+		t.Skip("the portable carrier looks at what it needs of that only")
+	}
+	conn, err := sock.ListenUDP(t.Context(), localhost, sock.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, c := bind(t, localhost), bind(t, localhost)
+	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, peer.addr)
+	fd := r.group.shared.tables[0].carrier.(*loop).fd
+	talkative := func(on int) {
+		t.Helper()
+		for _, option := range []int{unix.IP_PKTINFO, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_RECVORIGDSTADDR, unix.IP_RECVFRAGSIZE} {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option, on); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, option := range []int{unix.SO_TIMESTAMPNS, unix.SO_TIMESTAMPING} {
+			value := on
+			if option == unix.SO_TIMESTAMPING && on == 1 {
+				value = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+			}
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.run()
+	c.send(r.addr, []byte("one"))
+	peer.recv([]byte("one"))
+	talkative(1)
+	c.send(r.addr, []byte("two"))
+	r.await("a drop", func() bool { return slices.Equal(r.drops(), []string{"too_big"}) })
+	talkative(0)
+	c.send(r.addr, []byte("three"))
+	peer.recv([]byte("three"))
 }
 
 // A socket that has brought a stream takes the next one as one message, which is cut up as it was.

@@ -29,6 +29,7 @@ func (l *loop) dial(f *Flow) error {
 	}
 	if f.Class != 0 {
 		sock.HearClass(fd)
+		l.intake.hear(l.free[last])
 	}
 	s.fd, s.slot = fd, l.free[last]
 	l.free = l.free[:last]

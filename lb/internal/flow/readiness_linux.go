@@ -34,6 +34,14 @@ type readiness struct {
 	responses *sock.Batch // from peers
 	events    []unix.EpollEvent
 	out       []engine.Datagram
+	turns     uint32
+	sockets   []socket // of flows, by slot
+}
+
+// socket is what is known of a flow's socket.
+type socket struct {
+	read  uint32 // the turn in which it was read last
+	heard bool   // it tells something in control messages
 }
 
 func newReadiness(owner Owner) (_ *readiness, err error) {
@@ -55,24 +63,35 @@ func newReadiness(owner Owner) (_ *readiness, err error) {
 	if r.eventfd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	return r, r.add(r.eventfd, waking)
+	return r, r.watch(r.eventfd, waking)
 }
 
 func (r *readiness) begin() error { return nil }
 
 func (r *readiness) listen(fd int) error {
 	r.ear = fd
-	return r.add(fd, listening)
+	return r.watch(fd, listening)
 }
 
 func (r *readiness) deafen(fd int) { _ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
 
 func (r *readiness) add(fd int, slot int32) error {
+	for int(slot) >= len(r.sockets) {
+		r.sockets = append(r.sockets, socket{})
+	}
+	r.sockets[slot] = socket{read: r.turns - 2}
+	return r.watch(fd, slot)
+}
+
+func (r *readiness) watch(fd int, slot int32) error {
 	if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot, Pad: int32(fd)}); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	return nil
 }
+
+// hear reads the control messages of a flow's socket, too.
+func (r *readiness) hear(slot int32) { r.sockets[slot].heard = true }
 
 // drop has nothing to do: a socket that is closed leaves the epoll set.
 func (r *readiness) drop(int, int32) {}
@@ -85,6 +104,7 @@ func (r *readiness) reply(int, []byte, []byte, []byte, int) bool { return false 
 func (r *readiness) turn(timeout time.Duration) []engine.Datagram {
 	clear(r.out)
 	r.out = r.out[:0]
+	r.turns++
 	filled := 0 // places for responses
 	for _, e := range r.events[:r.wait(timeout)] {
 		switch {
@@ -94,21 +114,45 @@ func (r *readiness) turn(timeout time.Duration) []engine.Datagram {
 			var b [8]byte
 			_, _ = unix.Read(r.eventfd, b[:])
 		case filled < batch: // else it is ready in the next turn, too
-			filled += r.take(r.responses, filled, int(e.Pad), engine.Datagram{Kind: engine.Peer, Tag: uint32(e.Fd)})
+			filled += r.takeReply(filled, int(e.Pad), e.Fd)
 		}
 	}
 	return r.out
+}
+
+// takeReply takes what a flow's socket has. Mostly that is one datagram. A socket that is ready in two turns in a row had more.
+func (r *readiness) takeReply(at, fd int, slot int32) int {
+	d := engine.Datagram{Kind: engine.Peer, Tag: uint32(slot)}
+	s := &r.sockets[slot]
+	again := r.turns-s.read == 1
+	s.read = r.turns
+	if s.heard || again {
+		return r.take(r.responses, at, fd, d)
+	}
+	if err := r.responses.ReceiveOne(fd, at); err != nil {
+		r.failed(err, d)
+		return 0
+	}
+	d.Payload, d.Truncated = r.responses.Payload(at), r.responses.Truncated(at)
+	r.out = append(r.out, d)
+	r.owner.Received(Out, 1)
+	return 1
+}
+
+// failed gives out what a receive has failed with, unless it is that nothing is there.
+func (r *readiness) failed(err error, d engine.Datagram) {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != unix.EAGAIN {
+		d.Err = errno
+		r.out = append(r.out, d)
+	}
 }
 
 // take takes what a socket has into the places from at on, and says how many it has filled.
 func (r *readiness) take(b *sock.Batch, at, fd int, d engine.Datagram) int {
 	n, err := b.Receive(fd, at, batch)
 	if err != nil {
-		var errno syscall.Errno
-		if errors.As(err, &errno) && errno != unix.EAGAIN {
-			d.Err = errno
-			r.out = append(r.out, d)
-		}
+		r.failed(err, d)
 		return 0
 	}
 	direction := Out

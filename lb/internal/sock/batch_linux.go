@@ -24,6 +24,7 @@ type Batch struct {
 	control [][OOBSize]byte
 	data    []byte
 	size    int
+	used    int // the headers from here on are as NewBatch has made them
 }
 
 // NewBatch makes room for n datagrams of up to size bytes each. It is not on the heap, and what no datagram has needed is
@@ -44,28 +45,56 @@ func NewBatch(n, size int) (*Batch, error) {
 		b.headers[i].SetIovlen(1)
 		b.headers[i].Name = &b.names[i][0]
 		b.headers[i].Control = &b.control[i][0]
+		b.headers[i].clean()
 	}
 	return b, nil
+}
+
+// clean makes a header ready to receive, after the kernel has written into it.
+func (h *header) clean() {
+	h.Namelen = SockaddrSize
+	h.SetControllen(OOBSize)
 }
 
 // Free gives the memory back. Nothing of the batch may be used after that.
 func (b *Batch) Free() { _ = unix.Munmap(b.data) }
 
 // Receive takes what is there on a socket into the places from at to below to, and says how many places were filled. It does not
-// wait: EAGAIN says that nothing is there.
+// wait: EAGAIN says that nothing is there. Places are filled in order.
 func (b *Batch) Receive(fd, at, to int) (int, error) {
-	for i := at; i < to; i++ {
-		b.headers[i].Namelen = SockaddrSize
-		b.headers[i].SetControllen(OOBSize)
+	for ; b.used > at; b.used-- {
+		b.headers[b.used-1].clean()
 	}
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.headers[at])), uintptr(to-at), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
+			b.used = at + int(n)
 			return int(n), nil
 		case unix.EINTR:
 		default:
 			return 0, errno
+		}
+	}
+}
+
+// ReceiveOne takes one datagram into a place, without the name and the control messages, which costs less.
+func (b *Batch) ReceiveOne(fd, at int) error {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b.data[at*b.size])), uintptr(b.size), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		switch errno {
+		case 0:
+			h := &b.headers[at]
+			h.n, h.Flags = uint32(min(int(n), b.size)), 0
+			if int(n) > b.size { // MSG_TRUNC tells how long it was
+				h.Flags = unix.MSG_TRUNC
+			}
+			h.SetControllen(0)
+			b.used = max(b.used, at+1)
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
 		}
 	}
 }

@@ -148,7 +148,7 @@ func (v *Vector) Send(fd int) (int, error) {
 		if v.split {
 			messages = 1
 		}
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.headers[v.at])), uintptr(messages), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		n, errno := send(fd, v.headers[v.at:v.at+messages])
 		switch {
 		case errno == unix.EINTR:
 		case errno == unix.EMSGSIZE && !tried:
@@ -167,10 +167,28 @@ func (v *Vector) Send(fd int) (int, error) {
 			for range n {
 				sent += v.Skip()
 			}
-			v.joined += sent - int(n)
+			v.joined += sent - n
 			return sent, nil
 		}
 	}
+}
+
+// send sends messages, one of them by a call that costs less, and says how many.
+func send(fd int, headers []header) (int, unix.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	first := &headers[0]
+	var n uintptr
+	var errno unix.Errno
+	switch {
+	case len(headers) > 1:
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(first)), uintptr(len(headers)), flags, 0, 0)
+		return int(n), errno
+	case first.Controllen == 0: // so it is one datagram: segment has given joined ones a control message
+		_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(first.Iov.Base)), uintptr(first.Iov.Len), flags, uintptr(unsafe.Pointer(first.Name)), uintptr(first.Namelen))
+	default:
+		_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&first.Msghdr)), flags)
+	}
+	return 1, errno
 }
 
 // refusesSegments tells that the kernel may take one by one what it does not take joined: the way allows for smaller ones only
