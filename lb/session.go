@@ -30,14 +30,14 @@ type trip struct {
 
 	lease    pool.Lease
 	leased   bool
+	lastFail end.Word
+	failures int32
 	peer     *pool.Peer // the last one leased
 	epoch    uint64
 	tried    []netip.AddrPort
-	failures int
 	attempts []attempt     // that failed
 	started  time.Time     // of the attempt under way
 	connect  time.Duration // of the one that succeeded
-	lastFail end.Word
 
 	waiter waiter  // nil cannot wait
 	ticket *ticket // while it waits
@@ -89,7 +89,7 @@ func (t *trip) Next() (netip.AddrPort, end.Word) {
 		}
 		t.started = time.Now()
 		return t.take(), end.None
-	case t.failures >= p.conf().ConnectAttempts:
+	case int(t.failures) >= p.conf().ConnectAttempts:
 		return netip.AddrPort{}, t.lastFail
 	case t.failures == 0:
 		if why, wait := p.queue.reasonToWait(); wait {

@@ -23,7 +23,7 @@ func (l *listener) welcomeFlow(f *flow.Flow) (*udpFlow, string) {
 		l.part()
 		return nil, no.reason
 	}
-	s := &udpFlow{trip: l.trip(f.Client, f.Local, l.nextSlot()), Flow: f}
+	s := &udpFlow{trip: l.trip(f.Client, f.Local(), l.nextSlot()), Flow: f}
 	s.place = place
 	if f.Avoid().IsValid() {
 		s.tried = append(s.tried, f.Avoid())

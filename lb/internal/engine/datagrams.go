@@ -25,9 +25,9 @@ type Datagrams struct {
 	woken   bool // the waker is to be watched again
 	slept   bool // the last turn had to sleep
 	inboxes [2]inbox
-	sources []source // by place
-	hungry  []uint32 // places whose receive is to be armed
-	armed   int      // receives, those of dropped sockets included
+	sources [2][]source // by kind and tag
+	hungry  []uint32    // places whose receive is to be armed
+	armed   int         // receives, those of dropped sockets included
 	sends   []sending
 	urgent  bool // some are on Peer sockets, and the kernel has not taken them yet
 	out     []Datagram
@@ -64,7 +64,6 @@ type inbox struct {
 type source struct {
 	fd    int32
 	gen   uint32
-	kind  Kind
 	taken bool
 	armed bool
 }
@@ -154,17 +153,19 @@ func (d *Datagrams) Wake() { d.wake.wake() }
 
 // Take receives from a socket. Its datagrams bring the tag, which no other socket of its kind has; tags are small.
 func (d *Datagrams) Take(fd int, kind Kind, tag uint32) {
-	at := place(kind, tag)
-	for int(at) >= len(d.sources) {
-		d.sources = append(d.sources, source{})
+	for int(tag) >= len(d.sources[kind]) {
+		d.sources[kind] = append(d.sources[kind], source{})
 	}
-	s := &d.sources[at]
-	*s = source{fd: int32(fd), gen: s.gen + 1, kind: kind, taken: true}
+	at := place(kind, tag)
+	s := d.source(at)
+	*s = source{fd: int32(fd), gen: s.gen + 1, taken: true}
 	d.hungry = append(d.hungry, at)
 }
 
-// place is where a socket stands: that of Listening with tag 0 first.
+// place is kind and tag in one number.
 func place(kind Kind, tag uint32) uint32 { return tag*2 + uint32(kind) }
+
+func (d *Datagrams) source(at uint32) *source { return &d.sources[at%2][at/2] }
 
 // Drop receives no more from a socket, and sends what is to be sent on it.
 func (d *Datagrams) Drop(kind Kind, tag uint32) {
@@ -172,7 +173,7 @@ func (d *Datagrams) Drop(kind Kind, tag uint32) {
 		d.settle()
 	}
 	at := place(kind, tag)
-	s := &d.sources[at]
+	s := d.source(at)
 	s.taken = false
 	if !s.armed {
 		return
@@ -268,15 +269,15 @@ func (d *Datagrams) arm() {
 		d.woken = false
 	}
 	for _, at := range d.hungry {
-		s := &d.sources[at]
+		s := d.source(at)
 		if !s.taken || s.armed {
 			continue
 		}
-		in := &d.inboxes[s.kind]
+		in := &d.inboxes[at%2]
 		e, a := d.entryAndArena()
 		a.msg = unix.Msghdr{Namelen: uint32(in.name)}
 		a.msg.SetControllen(in.control)
-		e.opcode, e.fd, e.flags, e.bufGroup, e.ioprio = opRecvmsg, s.fd, sqeBufferSelect, uint16(s.kind), recvMultishot
+		e.opcode, e.fd, e.flags, e.bufGroup, e.ioprio = opRecvmsg, s.fd, sqeBufferSelect, uint16(at%2), recvMultishot
 		e.addr, e.len = uint64(uintptr(unsafe.Pointer(&a.msg))), 1
 		e.userData = kindReceive.data(Socket(at), s.gen)
 		s.armed = true
@@ -322,7 +323,7 @@ func (d *Datagrams) reap() {
 
 // received takes the completion of a receive.
 func (d *Datagrams) received(at uint32, c cqe) {
-	s := &d.sources[at]
+	s := d.source(at)
 	in := &d.inboxes[at%2]
 	b := noBuffer
 	if c.flags&cqeBuffer != 0 {
@@ -346,12 +347,12 @@ func (d *Datagrams) received(at uint32, c cqe) {
 		switch errno := syscall.Errno(-c.res); errno {
 		case 0, syscall.ENOBUFS, syscall.EAGAIN, syscall.EINTR: // armed again
 		default:
-			d.out = append(d.out, Datagram{Kind: s.kind, Tag: at / 2, Err: errno})
+			d.out = append(d.out, Datagram{Kind: Kind(at % 2), Tag: at / 2, Err: errno})
 		}
 		return
 	}
 	in.used = append(in.used, b)
-	d.out = AppendEach(d.out, in.open(s.kind, at/2, b, int(c.res)))
+	d.out = AppendEach(d.out, in.open(Kind(at%2), at/2, b, int(c.res)))
 }
 
 // open reads a buffer: struct io_uring_recvmsg_out, and behind it room for name and control, and the payload.

@@ -16,6 +16,7 @@ const (
 type marked struct {
 	class   uint8
 	control []byte
+	next    *marked // of another class
 }
 
 // passed is what of a datagram's class the flow passes on.
@@ -29,16 +30,15 @@ func (f *Flow) passed(control []byte) uint8 {
 // replyControl is what a reply of a class takes along. It does not change until the flow has ended.
 func (f *Flow) replyControl(class uint8) []byte {
 	if class == 0 {
-		return f.control
+		return f.asked.control
 	}
-	for _, m := range f.marks {
+	for m := f.marks; m != nil; m = m.next {
 		if m.class == class {
 			return m.control
 		}
 	}
-	m := marked{class, sock.AppendClass(slices.Clip(f.control), f.Client.Addr().Is6(), class)}
-	f.marks = append(f.marks, m)
-	return m.control
+	f.marks = &marked{class, sock.AppendClass(slices.Clip(f.asked.control), f.Client.Addr().Is6(), class), f.marks}
+	return f.marks.control
 }
 
 // Retune changes what the listening sockets tell of datagrams, to what flows need that begin now. Those that live go on as they are.

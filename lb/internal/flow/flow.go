@@ -25,7 +25,6 @@ package flow
 
 import (
 	"cmp"
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -112,9 +111,9 @@ func (o *Options) dialing() *sock.Options { return cmp.Or(o.Dial, sock.Default) 
 
 // Flow is one client's datagrams to one local address.
 type Flow struct {
-	Client, Local netip.AddrPort
-	In            atomic.Int64 // payload bytes sent to the peer
-	Out           atomic.Int64 // payload bytes sent to the client
+	Client netip.AddrPort
+	In     atomic.Int64 // payload bytes sent to the peer
+	Out    atomic.Int64 // payload bytes sent to the client
 
 	*Options // shared by those that were told the same
 
@@ -122,9 +121,8 @@ type Flow struct {
 	director Director
 	peer     netip.AddrPort
 	upstream netip.AddrPort // our own address towards the peer
-	control  []byte         // that replies take along
-	marks    []marked       // instead, by their class
-	class    uint8          // what is sent on the socket has
+	asked    *asked         // shared by those that asked the same address
+	marks    *marked        // what replies take along instead, by their class; nil is none
 	hint     *hint          // nil is none
 	last     atomic.Int64   // ns since epoch: when something moved
 	cause    atomic.Uint32  // the end.Word that cut the flow
@@ -132,16 +130,22 @@ type Flow struct {
 	requests atomic.Int64 // datagrams from the client, and complete
 	replies  int64        // datagrams to the client
 
-	gone   chan struct{} // of the portable carrier: closed when the flow has ended
-	server *net.UDPConn  // the same
-	sender *sock.Sender  // of server
-	looped looped        // what the loop notes of it
+	*served        // what the portable carrier notes of it
+	looped  looped // what the loop notes of it
 
-	chained *Flow    // in the table's flows
-	all     place    // guarded by table.mu
-	source  *place   // the same; nil is none
-	ids     []quicID // that it carries; guarded by mu of routes
+	chained *Flow  // in the table's flows
+	all     place  // guarded by table.mu
+	source  *place // the same; nil is none
 }
+
+// asked is one of our addresses that clients send to.
+type asked struct {
+	addr    netip.AddrPort
+	control []byte // that replies take along
+}
+
+// Local is the address that the client has asked.
+func (f *Flow) Local() netip.AddrPort { return f.asked.addr }
 
 // hint is what is known of the peers of a flow that begins.
 type hint struct{ avoid, named netip.AddrPort }

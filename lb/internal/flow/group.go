@@ -25,7 +25,7 @@ type shared struct {
 // NewGroup takes ownership of the sockets, all of one address. engine is one of Engines; there is one socket with "portable".
 func NewGroup(conns []*sock.PacketConn, owner Owner, engine string) (*Group, error) {
 	s := &shared{
-		routes: routes{ids: make(map[quicID]*route), servers: make(map[quicID]netip.AddrPort)}, held: make(map[netip.Addr]int),
+		routes: routes{ids: make(map[quicID]*route), carried: make(map[*Flow][]quicID), servers: make(map[quicID]netip.AddrPort)}, held: make(map[netip.Addr]int),
 	}
 	for i, conn := range conns {
 		t, err := newTable(conn, owner, engine, s)

@@ -46,4 +46,4 @@ func (x *index) remove(f *Flow) {
 	}
 }
 
-func (f *Flow) key() key { return key{f.Client, f.Local} }
+func (f *Flow) key() key { return key{f.Client, f.asked.addr} }

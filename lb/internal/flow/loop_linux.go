@@ -30,16 +30,17 @@ const (
 
 // looped is what a loop notes of a flow. The goroutine of the loop owns it.
 type looped struct {
-	fd       int
-	replies  int // in the batch
-	first    int // its first request of the batch, and the last one, as places plus one; 0 is none
-	last     int
+	fd       int32
+	replies  int32 // in the batch
+	first    int32 // its first request of the batch, and the last one, as places plus one; 0 is none
+	last     int32
 	slot     int32
 	overflow sock.Overflow
 	name     [sock.SockaddrSize]byte // of the client
 	nameSize uint8
-	ending   bool // it has had its last reply, which may still be in the batch
-	streams  bool // its socket has brought a stream
+	ending   bool  // it has had its last reply, which may still be in the batch
+	streams  bool  // its socket has brought a stream
+	class    uint8 // what is sent on it has
 }
 
 // intake is how a loop takes datagrams from the kernel: by readiness, or by completions.
@@ -90,7 +91,7 @@ type loop struct {
 	came     []engine.Datagram // of this turn
 	overflow sock.Overflow
 	place    int          // of the request that is being passed
-	next     []int        // the flow's next request, as a place plus one; by place
+	next     []int32      // the flow's next request, as a place plus one; by place
 	touched  []*Flow      // that have requests in the batch
 	outgoing *sock.Vector // requests of one flow
 	places   []int        // of each of them
@@ -236,13 +237,13 @@ func (l *loop) fromClients(last int) {
 
 // write keeps the request for flush. Those of a flow that wait for it have one class, which its socket has.
 func (l *loop) write(f *Flow, _ []byte) error {
-	s, at := &f.looped, l.place+1
-	if class := f.passed(l.came[l.place].Control); class != f.class {
+	s, at := &f.looped, int32(l.place+1)
+	if class := f.passed(l.came[l.place].Control); class != s.class {
 		if l.flush(f); l.flows[s.slot] != f {
 			return net.ErrClosed
 		}
-		f.class = class
-		sock.SetClass(s.fd, f.peer.Addr().Is6(), class)
+		s.class = class
+		sock.SetClass(int(s.fd), f.peer.Addr().Is6(), class)
 	}
 	l.next[l.place] = 0
 	if s.first == 0 {
@@ -295,8 +296,8 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 	l.answers = append(l.answers, answer{f, d.Payload, f.passed(d.Control)})
 	if s.replies++; s.replies == stream && !s.streams {
 		s.streams = true
-		sock.CountOverflow(s.fd) // of streams alone: so a flow begins with a system call less, and nothing is missed that way
-		coalesce(s.fd)
+		sock.CountOverflow(int(s.fd)) // of streams alone: so a flow begins with a system call less, and nothing is missed that way
+		coalesce(int(s.fd))
 		l.intake.hear(s.slot)
 	}
 	if last {

@@ -4,6 +4,7 @@ package flow
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -101,23 +102,18 @@ func TestTruncatedDatagramsAreDropped(t *testing.T) {
 	}
 	peer, c := bind(t, localhost), bind(t, localhost)
 	r := newRigOn(t, conn, Options{IdleTimeout: time.Minute}, peer.addr)
-	fd := r.group.shared.tables[0].carrier.(*loop).fd
 	talkative := func(on int) {
-		t.Helper()
-		for _, option := range []int{unix.IP_PKTINFO, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_RECVORIGDSTADDR, unix.IP_RECVFRAGSIZE} {
-			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option, on); err != nil {
-				t.Fatal(err)
+		r.withEar(func(fd int) {
+			var errs []error
+			for _, option := range []int{unix.IP_PKTINFO, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_RECVORIGDSTADDR} {
+				errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_IP, option, on))
 			}
-		}
-		for _, option := range []int{unix.SO_TIMESTAMPNS, unix.SO_TIMESTAMPING} {
-			value := on
-			if option == unix.SO_TIMESTAMPING && on == 1 {
-				value = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+			errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, on),
+				unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, on*(unix.SOF_TIMESTAMPING_RX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE)))
+			if err := errors.Join(errs...); err != nil {
+				t.Error(err)
 			}
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value); err != nil {
-				t.Fatal(err)
-			}
-		}
+		})
 	}
 	r.run()
 	c.send(r.addr, []byte("one"))
@@ -202,7 +198,7 @@ func TestUD7RefusalMeetsABatch(t *testing.T) {
 			r := newRig(t, localhost, time.Minute, old.addr, peer.addr)
 			c.send(r.addr, []byte("hello"))
 			upstream := old.recv([]byte("hello"))
-			fd := r.opened()[0].flow.looped.fd
+			fd := int(r.opened()[0].flow.looped.fd)
 			// The loop stands still until all are there, and again when it has taken them.
 			r.stalled[Out].Lock()
 			old.send(upstream, []byte("reply"))

@@ -31,7 +31,7 @@ func (l *loop) dial(f *Flow) error {
 		sock.HearClass(fd)
 		l.intake.hear(l.free[last])
 	}
-	s.fd, s.slot = fd, l.free[last]
+	s.fd, s.slot = int32(fd), l.free[last]
 	l.free = l.free[:last]
 	l.flows[s.slot] = f
 	l.live++
@@ -79,8 +79,8 @@ func (l *loop) end(f *Flow, w end.Word) {
 	l.wheel.Clear(s.slot)
 	l.live--
 	l.table.forget(f)
-	l.intake.drop(s.fd, s.slot)
-	_ = unix.Close(s.fd)
+	l.intake.drop(int(s.fd), s.slot)
+	_ = unix.Close(int(s.fd))
 	f.director.Done(w)
 }
 

@@ -19,7 +19,7 @@ func (l *loop) flushRequests() {
 		f := l.touched[i]
 		l.touched[i] = nil
 		s := &f.looped
-		if s.first == 0 || s.first != s.last || !l.intake.send(s.fd, l.came[s.first-1].Payload, len(l.single)) {
+		if s.first == 0 || s.first != s.last || !l.intake.send(int(s.fd), l.came[s.first-1].Payload, len(l.single)) {
 			l.flush(f)
 			continue
 		}
@@ -39,7 +39,7 @@ func (l *loop) flush(f *Flow) {
 		l.places = l.places[:0]
 		for ; next != 0 && len(l.places) < most; next = l.next[next-1] {
 			l.outgoing.Add(l.came[next-1].Payload, nil, nil, true)
-			l.places = append(l.places, next-1)
+			l.places = append(l.places, int(next-1))
 		}
 		if len(l.places) >= stream && !l.streamed {
 			l.streamed = true
@@ -48,7 +48,7 @@ func (l *loop) flush(f *Flow) {
 		if sent := l.sendRequests(f); sent < len(l.places) {
 			// The refusal of an earlier datagram, reported on this one, which was not sent: it opens another flow.
 			for ; next != 0; next = l.next[next-1] {
-				l.places = append(l.places, next-1)
+				l.places = append(l.places, int(next-1))
 			}
 			l.again(f, l.places[sent:])
 			return
@@ -59,7 +59,7 @@ func (l *loop) flush(f *Flow) {
 // sendRequests sends the requests that are in the vector, and says how many are done with: less than all if one was refused.
 func (l *loop) sendRequests(f *Flow) (at int) {
 	for at < len(l.places) {
-		n, err := l.send(l.outgoing, f.looped.fd, In)
+		n, err := l.send(l.outgoing, int(f.looped.fd), In)
 		for i := range n {
 			f.In.Add(int64(l.outgoing.Size(at + i)))
 		}
@@ -98,7 +98,7 @@ func (l *loop) again(f *Flow, places []int) {
 	before := l.place // of the request for which there is a flush
 	for _, at := range kept {
 		l.place = at
-		l.table.send(l.came[at].Payload, key{f.Client, f.Local})
+		l.table.send(l.came[at].Payload, f.key())
 	}
 	l.place = before
 }
@@ -119,7 +119,7 @@ func (l *loop) unsent(at int) {
 	case d.Err == unix.EMSGSIZE && l.flows[f.looped.slot] == f: // as in portable.write
 		l.outgoing.Reset()
 		l.outgoing.Add(d.Payload, nil, nil, false)
-		if _, err := l.send(l.outgoing, f.looped.fd, In); err != nil {
+		if _, err := l.send(l.outgoing, int(f.looped.fd), In); err != nil {
 			l.table.owner.Dropped(unsent(err, In))
 			return
 		}

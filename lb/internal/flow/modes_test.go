@@ -165,7 +165,7 @@ func TestUD7RefusalIsToldToTheNextFlow(t *testing.T) {
 func TestRefusalsAreBounded(t *testing.T) {
 	r := newRig(t, localhost, time.Minute)
 	for i := range 3 * maxRefusals {
-		r.table.noteRefusal(&Flow{Client: netip.AddrPortFrom(localhost.Addr(), uint16(i)), peer: localhost})
+		r.table.noteRefusal(&Flow{Client: netip.AddrPortFrom(localhost.Addr(), uint16(i)), asked: new(asked), peer: localhost})
 	}
 	if n := len(r.table.refusals); n > maxRefusals {
 		t.Errorf("%d", n)

@@ -21,6 +21,14 @@ type portable struct {
 	stopped chan struct{} // closed when no more flows are opened
 }
 
+// served is a flow's socket and its end.
+type served struct {
+	gone   chan struct{} // closed when the flow has ended
+	server *net.UDPConn
+	sender *sock.Sender // of server
+	class  uint8        // what is sent on it has
+}
+
 func (p *portable) run() {
 	p.reading.Go(p.read)
 	<-p.stopped
@@ -52,10 +60,11 @@ func (p *portable) read() {
 }
 
 func (p *portable) dial(f *Flow) (err error) {
+	f.served = &served{gone: make(chan struct{})}
 	if f.server, err = sock.DialUDP(f.peer, f.dialing(), f.Client.Addr()); err != nil {
 		return err
 	}
-	f.upstream, f.gone = sock.AddrPort(f.server.LocalAddr()), make(chan struct{})
+	f.upstream = sock.AddrPort(f.server.LocalAddr())
 	if f.sender, err = sock.NewSender(f.server); err != nil {
 		_ = f.server.Close()
 		return err
@@ -69,8 +78,8 @@ func (p *portable) dial(f *Flow) (err error) {
 func (p *portable) begin(f *Flow) { p.serving.Go(f.serve) }
 
 func (p *portable) write(f *Flow, b []byte) error {
-	if class := p.table.conn.Class() & f.Class; class != f.class {
-		f.class = class
+	if class := p.table.conn.Class() & f.Class; class != f.served.class {
+		f.served.class = class
 		f.sender.SetClass(f.peer.Addr().Is6(), class)
 	}
 	err := f.sender.Send(b)

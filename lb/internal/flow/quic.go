@@ -19,10 +19,11 @@ type QUIC struct {
 	ServerLength int // how many bytes of an id, behind its first one, name the server; 0 is none
 }
 
-// routes is what is known of connection ids. Its mu also guards the ids of flows.
+// routes is what is known of connection ids.
 type routes struct {
 	mu      sync.Mutex
 	ids     map[quicID]*route
+	carried map[*Flow][]quicID
 	servers map[quicID]netip.AddrPort
 }
 
@@ -59,7 +60,7 @@ func (t *Table) led(f *Flow, b []byte, k key) *Flow {
 func (r *routes) leads(f *Flow, b []byte) netip.AddrPort {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if id, ok := askedID(b, f.QUIC.IDLength); ok && slices.Contains(f.ids, newQUICID(id)) {
+	if id, ok := askedID(b, f.QUIC.IDLength); ok && slices.Contains(r.carried[f], newQUICID(id)) {
 		return f.peer // whatever others make of the id
 	}
 	return r.peerFor(b, f.QUIC)
@@ -126,14 +127,15 @@ func (r *routes) adopt(f *Flow, b []byte) {
 }
 
 func (r *routes) carry(f *Flow, id quicID) {
-	if slices.Contains(f.ids, id) {
+	ids := r.carried[f]
+	if slices.Contains(ids, id) {
 		return
 	}
-	if len(f.ids) == maxFlowIDs {
-		r.drop(f.ids[0])
-		f.ids = slices.Delete(f.ids, 0, 1)
+	if len(ids) == maxFlowIDs {
+		r.drop(ids[0])
+		ids = slices.Delete(ids, 0, 1)
 	}
-	f.ids = append(f.ids, id)
+	r.carried[f] = append(ids, id)
 	if r.ids[id] == nil {
 		r.ids[id] = new(route)
 	}
@@ -154,8 +156,8 @@ func (r *routes) forget(f *Flow) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, id := range f.ids {
+	for _, id := range r.carried[f] {
 		r.drop(id)
 	}
-	f.ids = nil
+	delete(r.carried, f)
 }

@@ -81,7 +81,7 @@ func TestQUICIDOutlivesItsFirstFlow(t *testing.T) {
 	known := &r.table.shared.routes
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	if n := len(known.ids) + len(r.table.strays); n != 0 {
+	if n := len(known.ids) + len(known.carried) + len(r.table.strays); n != 0 {
 		t.Errorf("%d are left: %+v", n, known.ids)
 	}
 }
@@ -151,7 +151,7 @@ func TestQUICIDsOfAFlowAreBounded(t *testing.T) {
 	known := &r.table.shared.routes
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	ids := r.opened()[0].flow.ids
+	ids := known.carried[r.opened()[0].flow]
 	if len(ids) != maxFlowIDs || len(known.ids) != maxFlowIDs || ids[0] != newQUICID([]byte("0AA0000d")) {
 		t.Errorf("%d ids, %d routes", len(ids), len(known.ids))
 	}

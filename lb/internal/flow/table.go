@@ -33,6 +33,7 @@ type Table struct {
 	carrier carrier
 	spare   *Flow    // one that was refused
 	options *Options // of the newest
+	asked   *asked   // the same
 	closing atomic.Bool
 
 	mu       sync.Mutex
@@ -169,6 +170,14 @@ func (t *Table) told() *Options {
 	return t.options
 }
 
+// at gives what flows to one of our addresses share.
+func (t *Table) at(local netip.AddrPort) *asked {
+	if t.asked == nil || t.asked.addr != local {
+		t.asked = &asked{local, t.conn.ReplyControl(local)}
+	}
+	return t.asked
+}
+
 // start makes a flow for a datagram; nil means that it is dropped, and counted.
 func (t *Table) start(b []byte, k key) *Flow {
 	if t.closing.Load() {
@@ -179,7 +188,7 @@ func (t *Table) start(b []byte, k key) *Flow {
 	if t.spare = nil; f == nil {
 		f = &Flow{table: t}
 	}
-	f.Client, f.Local, f.Options, f.hint = k.client, k.local, t.told(), nil
+	f.Client, f.asked, f.Options, f.hint = k.client, t.at(k.local), t.told(), nil
 	if avoid, named := t.refused(k), t.named(b, f.QUIC); avoid.IsValid() || named.IsValid() {
 		f.hint = &hint{avoid, named}
 	}
@@ -205,7 +214,6 @@ func (t *Table) start(b []byte, k key) *Flow {
 		f.director.Failed(err)
 	}
 	f.director.Connected()
-	f.control = t.conn.ReplyControl(k.local)
 	f.touch()
 	t.enter(b, k, f)
 	t.carrier.begin(f)
@@ -248,7 +256,7 @@ func (t *Table) forget(f *Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flows.remove(f)
-	if s := (stray{key{f.Client, f.Local}, f.peer}); t.strays[s] == f {
+	if s := (stray{f.key(), f.peer}); t.strays[s] == f {
 		delete(t.strays, s)
 	}
 	t.shared.routes.forget(f)
@@ -275,5 +283,5 @@ func (t *Table) noteRefusal(f *Flow) {
 	if len(t.refusals) >= maxRefusals { // those who do not come back; who does tries the peer once more
 		clear(t.refusals)
 	}
-	t.refusals[key{f.Client, f.Local}] = f.peer
+	t.refusals[f.key()] = f.peer
 }

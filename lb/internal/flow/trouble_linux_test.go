@@ -19,8 +19,8 @@ import (
 
 // withFD calls use with the descriptor of a flow's socket.
 func (f *Flow) withFD(use func(fd int)) {
-	if f.server == nil {
-		use(f.looped.fd)
+	if f.served == nil {
+		use(int(f.looped.fd))
 		return
 	}
 	raw, _ := f.server.SyscallConn()
