@@ -279,24 +279,20 @@ type feedKey struct {
 	typ  dnswatch.Type
 }
 
-// feeds lists the peers that come from each name now. Those of a target come from its service too.
-func (m *members) feeds() map[feedKey][]netip.AddrPort {
+// feeds visits the peers that come from each name now. Those of a target come from its service too.
+func (m *members) feeds(visit func(feedKey, netip.AddrPort)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	fed := make(map[feedKey][]netip.AddrPort)
 	m.walk(time.Now(), func(b *backend, o origin) {
 		addr := o.peer()
 		if m.refused[addr] {
 			return
 		}
-		k := feedKey{absolute(o.name), o.typ}
-		fed[k] = append(fed[k], addr)
+		visit(feedKey{absolute(o.name), o.typ}, addr)
 		if b.targets != nil {
-			k = feedKey{absolute(b.conf.Host), dnswatch.TypeSRV}
-			fed[k] = append(fed[k], addr)
+			visit(feedKey{absolute(b.conf.Host), dnswatch.TypeSRV}, addr)
 		}
 	})
-	return fed
 }
 
 // expire runs when a hold is due.

@@ -236,7 +236,8 @@ func TestFeedsAreThePeersOfAName(t *testing.T) {
 		m.say(0, dnswatch.TypeSRV, svc("0 0 1 a.", "0 0 2 a."))
 		m.target(t, "a.", ok("192.0.2.1", "192.0.2.7"))
 		m.say(1, four, ok("192.0.2.1"))
-		got := m.feeds()
+		got := make(map[feedKey][]netip.AddrPort)
+		m.feeds(func(k feedKey, addr netip.AddrPort) { got[k] = append(got[k], addr) })
 		want := "map[{_pg._tcp.test 33}:[192.0.2.1:1 192.0.2.1:2] {a 1}:[192.0.2.1:1 192.0.2.1:2] {db.test 1}:[192.0.2.1:5432]]"
 		if fmt.Sprint(got) != want {
 			t.Errorf("%v\nwant %v", got, want)

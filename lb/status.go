@@ -42,27 +42,31 @@ func (s *Server) Status() admin.Status {
 
 // names describes what is known of every name, and what comes of it.
 func (s *Server) names(pools []*livePool) []admin.Name {
-	fed := make([]map[feedKey][]netip.AddrPort, len(pools))
-	for i, p := range pools {
-		fed[i] = p.members.feeds()
-	}
 	known := s.watcher.Status()
+	fed := make(map[string]map[feedKey][]admin.Feed) // by resolver
+	for _, p := range pools {
+		of := fed[p.conf().Resolver]
+		if of == nil {
+			of = make(map[feedKey][]admin.Feed, len(known))
+			fed[p.conf().Resolver] = of
+		}
+		p.members.feeds(func(k feedKey, addr netip.AddrPort) {
+			of[k] = append(of[k], admin.Feed{Pool: p.name, Addr: addr.String()})
+		})
+	}
 	list := make([]admin.Name, 0, len(known))
 	for _, n := range known {
 		name := admin.Name{
 			Name: n.Name, Type: n.Type.String(), Resolver: n.Resolver, Server: n.Server, Kind: n.Kind.String(), Rcode: n.RcodeName(),
 			TTL: n.TTL.Seconds(), Age: n.Age.Seconds(), Stale: n.Stale, Next: n.Next.Seconds(), Failures: n.Failures,
-			Chain: n.Chain, Records: n.Records, Peers: []admin.Feed{},
+			Chain: n.Chain, Records: n.Records,
+			Peers: fed[n.Resolver][feedKey{n.Name, n.Type}],
+		}
+		if name.Peers == nil {
+			name.Peers = []admin.Feed{} // a list in every document
 		}
 		if n.Err != nil {
 			name.Error = n.Err.Error()
-		}
-		for i, p := range pools {
-			if p.conf().Resolver == n.Resolver {
-				for _, addr := range fed[i][feedKey{n.Name, n.Type}] {
-					name.Peers = append(name.Peers, admin.Feed{Pool: p.name, Addr: addr.String()})
-				}
-			}
 		}
 		list = append(list, name)
 	}

@@ -154,8 +154,8 @@ func (b *bench) looks(ctx context.Context, w io.Writer) error {
 		who   string
 		paths []string
 	}{
-		{"nobody", nil}, {"Prometheus (1 %)", []string{"/metrics"}}, {"the dashboard (1 %)", []string{"/v1/status"}},
-		{"ebb top", []string{"/v1/status", "/v1/conns?limit=500"}}, {"Prometheus and the dashboard", []string{"/metrics", "/v1/status"}},
+		{"nobody", nil}, {"Prometheus (1 %)", []string{"/metrics"}}, {"the dashboard, or ebb top (1 %)", []string{"/v1/status"}},
+		{"ebb top at its list of sessions", []string{"/v1/status", "/v1/conns?limit=500"}}, {"Prometheus and the dashboard", []string{"/metrics", "/v1/status"}},
 	} {
 		share, err := r.share(ctx, max(b.length, 10*time.Second), func() error {
 			for _, path := range c.paths {
