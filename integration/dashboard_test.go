@@ -27,11 +27,11 @@ func TestDashboard(t *testing.T) {
 	port := freePort(t)
 	echo(t, at(2, port))
 	echo(t, at(3, port))
-	s := setup{hosts: []string{host(2), host(3)}, port: port, check: `kind = "tcp"`}
+	s := setup{hosts: []string{host(2), host(3), host(4)}, port: port, check: `kind = "tcp"`} // nobody is at the last
 	e := start(t, s)
-	eventually(t, "both peers to be checked", func() bool { // each first result is an epoch of its own
+	eventually(t, "the peers to be checked", func() bool { // each first result is an epoch of its own
 		p := e.poolStatus(t).Peers
-		return len(p) == 2 && p[0].Health == "up" && p[1].Health == "up"
+		return len(p) == 3 && p[0].Health == "up" && p[1].Health == "up" && p[2].Health == "down"
 	})
 	for range 4 {
 		dial(t, e.addr).echoes(t, []byte("ping"))
@@ -41,6 +41,7 @@ func TestDashboard(t *testing.T) {
 	peer := at(2, port).String()
 	row := `[...document.querySelectorAll("#pools tr")].find((r) => r.firstChild.textContent === "` + peer + `")`
 	b.await(t, "the peer, which is up", row+`?.querySelector(".badge").textContent === "up"`)
+	b.await(t, "why a peer is down", `document.querySelector("#pools").textContent.includes("refused: ")`)
 	b.await(t, "an epoch with its sessions", `document.querySelector(".epochs").textContent.includes("4 sessions")`)
 	b.await(t, "how long a check took", row+`.textContent.includes("ms")`)
 	b.await(t, "an event", `document.querySelector("#log").textContent.includes("ready")`)

@@ -181,6 +181,13 @@ $('names').append(make('div', { className: 'card' }, names, noNames))
 
 const stateKind = { up: 'good', standby: '', unknown: 'warn', ejected: 'warn', down: 'bad', drain: 'warn', maint: 'warn', draining: 'warn' }
 
+// why says of a peer that its check, or sessions, take out of service, what is wrong.
+function why(p) {
+  if (p.state === 'down' || p.state === 'unwanted') return [p.reason, p.detail].filter(Boolean).join(': ')
+  if (p.state === 'ejected') return p.why
+  return p.failures ? 'the last ' + (p.failures === 1 ? 'session' : p.failures + ' sessions') + ' could not connect' : ''
+}
+
 function peerTable(pool) {
   const actions = (peer, cell) => {
     if (!mayChange) return ''
@@ -200,7 +207,7 @@ function peerTable(pool) {
     ['health', '', (p, cell) => badge(cell, p.health, { up: 'good', down: 'bad' }[p.health] ?? '')], ['role', '', (p) => p.role || '–'],
     ['tier', 'number less', (p) => p.tier], ['weight', 'number', (p) => p.weight + (p.percent ? ` × ${p.percent} %` : '') + (p.admin_weight === undefined ? '' : ' (admin)')],
     ['active', 'number', (p) => p.active], ['total', 'number less', (p) => p.total],
-    ['check', '', (p, cell) => spark(cell, latency.get(pool + '|' + p.addr) ?? [])], ['from', 'wide less', (p) => p.sources.join(', ')], ['', '', actions],
+    ['check', '', (p, cell) => spark(cell, latency.get(pool + '|' + p.addr) ?? [])], ['from', 'wide', (p) => [p.sources.join(', '), why(p)].filter(Boolean).join(' – ')], ['', '', actions],
   ])
 }
 
@@ -310,7 +317,7 @@ async function look() {
     if (!reply.ok) throw new Error((await reply.json()).error ?? reply.statusText)
     last = await reply.json()
     remember(last)
-    trouble(last.reasons.length > 0 ? last.reasons.join('; ') : '')
+    trouble(last.reasons.concat(last.log_dropped > 0 ? 'log lines lost since the start: ' + last.log_dropped : []).join('; '))
     draw()
   } catch (error) {
     trouble('No answer from ebb: ' + error.message + '. What is shown is old.')
