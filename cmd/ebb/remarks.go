@@ -31,8 +31,14 @@ func remarks(s *admin.Status) (list []string) {
 			text = fmt.Sprintf("%s, what an answer said %s ago stays: %s", count(n.Failures, "failure"), age(seconds(n.Age)), count(peers, "peer"))
 		case n.Kind == "failure":
 			text = count(n.Failures, "failure")
-		case n.Kind != "ok" && peers > 0:
+		case (n.Kind == "nodata" || n.Kind == "nxdomain") && peers > 0:
 			text = fmt.Sprintf("the answer is %s, what was before stays as on_empty says: %s", n.Kind, count(peers, "peer"))
+		case barren(s.DNS, n) && n.Kind == "nxdomain":
+			text = "there is no such name"
+		case barren(s.DNS, n) && n.Type == "SRV":
+			text = "it names no server"
+		case barren(s.DNS, n):
+			text = "it has no address"
 		}
 		if text != "" && n.Error != "" {
 			text += " (" + n.Error + ")"
@@ -48,4 +54,21 @@ func remarks(s *admin.Status) (list []string) {
 		list[i] = printable(list[i])
 	}
 	return list
+}
+
+// barren tells that no answer about a name has anything, and that n is the first of them.
+func barren(all []admin.Name, n admin.Name) bool {
+	if n.Kind != "nodata" && n.Kind != "nxdomain" {
+		return false
+	}
+	for _, other := range all {
+		switch {
+		case other.Name != n.Name || other.Resolver != n.Resolver:
+		case other.Kind != "nodata" && other.Kind != "nxdomain":
+			return false
+		case other.Type < n.Type:
+			return false
+		}
+	}
+	return true
 }

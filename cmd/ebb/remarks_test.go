@@ -20,6 +20,14 @@ func TestRemarks(t *testing.T) {
 			{Name: "never", Type: "A", Kind: "failure", Failures: 1, Error: "no answer"},
 			{Name: "empty", Type: "A", Kind: "nxdomain", Peers: feeds},
 			{Name: "asked", Type: "A", Kind: "failure"},
+			{Name: "typo", Type: "A", Kind: "nxdomain"},
+			{Name: "typo", Type: "AAAA", Kind: "nxdomain"},
+			{Name: "bare", Type: "A", Kind: "nodata"},
+			{Name: "srv", Type: "SRV", Kind: "nodata"},
+			{Name: "six", Type: "A", Kind: "nodata"},
+			{Name: "six", Type: "AAAA", Kind: "failure"},
+			{Name: "here", Type: "A", Resolver: "a", Kind: "ok"},
+			{Name: "here", Type: "A", Resolver: "b", Kind: "nxdomain"},
 		},
 	}
 	want := []string{
@@ -29,6 +37,10 @@ func TestRemarks(t *testing.T) {
 		"name fails A: 3 failures, what an answer said 12s ago stays: 2 peers (no answer)",
 		"name never A: 1 failure (no answer)",
 		"name empty A: the answer is nxdomain, what was before stays as on_empty says: 2 peers",
+		"name typo A: there is no such name",
+		"name bare A: it has no address",
+		"name srv SRV: it names no server",
+		"name here A: there is no such name",
 	}
 	if got := remarks(s); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

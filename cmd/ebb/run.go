@@ -22,9 +22,9 @@ func newRunCommand() *cobra.Command {
 		Use:   "run {-c FILE | --listen URL --to HOST:PORT} [flags]",
 		Short: "Balance, by a file or by flags",
 		Long: `run listens, asks DNS, and passes sessions to peers until SIGTERM or SIGINT. Then it is no longer ready, takes no more
-sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. SIGHUP reads the file again; with --watch so does a change of it. Without a file, all --listen
-share one pool of all --to. The log goes to stderr, text on a terminal and JSON otherwise, unless log.target says
-where; SIGUSR1 opens its file again.`,
+sessions, and gives those that live shutdown_timeout to end; a second signal cuts them. SIGHUP reads the file again;
+with --watch so does a change of it. Without a file, all --listen share one pool of all --to. The log goes to stderr,
+text on a terminal and JSON otherwise, unless log.target says where; SIGUSR1 opens its file again.`,
 		Example: `  ebb run --listen tcp://127.0.0.1:5432 --to db.example.com:5432
   ebb run --listen tcp://:6379 --to 10.0.0.1:6379,weight=2 --to 10.0.0.2:6379 --check tcp
   ebb run --listen tcp+udp://127.0.0.1:53 --to ns.example.com:53 --resolver udp://10.0.0.2

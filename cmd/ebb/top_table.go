@@ -164,9 +164,9 @@ func sortRows(rows [][]topCell, column int, reverse bool) {
 	})
 }
 
-// silent tells that a column has nothing to say.
+// silent tells that a column has nothing to say of rows that are there.
 func silent(rows [][]topCell, column int) bool {
-	return !slices.ContainsFunc(rows, func(row []topCell) bool { return row[column].text != word("").text })
+	return len(rows) > 0 && !slices.ContainsFunc(rows, func(row []topCell) bool { return row[column].text != word("").text })
 }
 
 // layout gives lines of a width, the head first. Columns of numbers are to the right; where there is too little room, words in

@@ -199,6 +199,19 @@ func TestTopSaysWhy(t *testing.T) {
 	}
 }
 
+// A table without rows has its whole head.
+func TestTopOfNothing(t *testing.T) {
+	m := newTopModel(nil, time.Second)
+	m.take(topSample{})
+	m.width = 120
+	for i, table := range topTables {
+		press(m, letter(rune('1'+i)))
+		if rows := visible(t, m); !strings.Contains(rows[3], table.head[len(table.head)-1]) {
+			t.Errorf("%s: %q", table.name, rows[3])
+		}
+	}
+}
+
 func TestTopRatesOfAnotherProcess(t *testing.T) {
 	first, second := looks()
 	second.PID++
