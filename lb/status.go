@@ -136,6 +136,9 @@ func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
 		st.Why = c.verdict.detail
 	}
 	st.Role, st.Reason, st.Detail, st.Percent = c.state.Role.String(), c.verdict.reason, c.verdict.detail, c.verdict.percent
+	if c.verdict.health == pool.HealthDown {
+		st.Reason, st.Detail = c.complaint(last, ok)
+	}
 	if c.state.Role == check.Primary {
 		st.Timeline = c.state.Timeline
 	}
@@ -153,6 +156,14 @@ func (p *livePool) describeCheck(st *admin.Peer, addr netip.AddrPort) {
 	}
 }
 
+// complaint is what is wrong with a peer that is down: what took it down may have turned into something else.
+func (c *peerCheck) complaint(last check.Result, ok bool) (reason, detail string) {
+	if ok && !last.Alive {
+		return last.Reason, last.Detail
+	}
+	return c.verdict.reason, c.verdict.detail
+}
+
 // unwantedPeers says why peers are not used: of each that is alive, and of one of those that are down.
 func (p *livePool) unwantedPeers() string {
 	p.mu.Lock()
@@ -165,7 +176,8 @@ func (p *livePool) unwantedPeers() string {
 			parts = append(parts, fmt.Sprintf("%s: %s (%s)", addr, c.verdict.detail, c.verdict.reason))
 		case pool.HealthDown:
 			if down++; down == 1 {
-				first = fmt.Sprintf("%s (%s)", addr, c.verdict.reason)
+				reason, _ := c.complaint(c.watch.Last())
+				first = fmt.Sprintf("%s (%s)", addr, reason)
 			}
 		}
 	}

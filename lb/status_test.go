@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,5 +239,30 @@ func TestReadyz(t *testing.T) {
 	if code, body := r.fetch("/readyz/db?min=2"); code != http.StatusServiceUnavailable || body != "pool db: 1 of 2 peers\n" {
 		t.Errorf("min=2: %d %s", code, body)
 	}
+	r.closed()
+}
+
+// A peer that is down says what its last check found, not what took it down once.
+func TestStatusSaysWhyAPeerIsDownNow(t *testing.T) {
+	var status atomic.Int32
+	status.Store(http.StatusServiceUnavailable)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(status.Load())) }))
+	defer backend.Close()
+	r := newRig(t)
+	r.pool().Backends = []config.Backend{literal(netip.MustParseAddrPort(backend.Listener.Addr().String()))}
+	r.pool().Check = fastCheck()
+	r.pool().Check.Kind, r.pool().Check.Method, r.pool().Check.Path, r.pool().Check.Expect = "http", "GET", "/", "200-399"
+	r.start()
+	says := func(detail string) func() bool {
+		return func() bool {
+			p := r.status().Peers
+			return len(p) == 1 && p[0].Health == "down" && p[0].Reason == "unexpected" && strings.HasPrefix(p[0].Detail, detail)
+		}
+	}
+	eventually(t, "why it is down", says("status 503"))
+	status.Store(http.StatusForbidden)
+	eventually(t, "what is wrong now", says("status 403"))
+	status.Store(http.StatusOK)
+	eventually(t, "the peer to be up", func() bool { p := r.status().Peers[0]; return p.Health == "up" && p.Reason == "ok" && p.Detail == "" })
 	r.closed()
 }

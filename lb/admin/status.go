@@ -62,7 +62,7 @@ type Peer struct {
 	Role         string     `json:"role"`                   // what its check says: primary, replica; empty: it tells none
 	Timeline     uint64     `json:"timeline,omitempty"`     // of a primary, if it has one
 	Lag          *float64   `json:"lag,omitempty"`          // seconds, of a replica that says it
-	Reason       string     `json:"reason"`                 // for health, role and unwanted, in one word (docs/health.md); empty: no check
+	Reason       string     `json:"reason"`                 // for health, role and unwanted, in one word (docs/health.md), of the last check while it is down; empty: no check
 	Detail       string     `json:"detail,omitempty"`       // in a sentence
 	Since        *time.Time `json:"since,omitempty"`        // the role or the reason changed
 	Admin        string     `json:"admin"`                  // what an operator says: ready, drain, maint
