@@ -36,7 +36,7 @@ the peers that come of it. With a NAME it shows all of that name.`,
 			if len(args) > 0 {
 				list = slices.DeleteFunc(list, func(n admin.Name) bool { return n.Name != plainName(args[0]) })
 				if len(list) == 0 {
-					return fmt.Errorf("dns: the name %q is not watched", args[0])
+					return fmt.Errorf("dns: the name %q is not watched; ebb dns lists those that are", args[0])
 				}
 			}
 			switch out := cmd.OutOrStdout(); {

@@ -289,7 +289,7 @@ func TestServers(t *testing.T) {
 		{"udp://2001:db8::1", "udp://[2001:db8::1]:53", ""},
 		{"udp://[2001:db8::1]", "udp://[2001:db8::1]:53", ""},
 		{"udp://[2001:db8::1]:54", "udp://[2001:db8::1]:54", ""},
-		{"10.0.0.2", "", `found "10.0.0.2", ` + expected + `the scheme is missing`},
+		{"10.0.0.2", "", `found "10.0.0.2", ` + expected + `the scheme is missing, did you mean "udp://10.0.0.2"?`},
 		{"dns://10.0.0.2", "", `found "dns://10.0.0.2", ` + expected + `the scheme is unknown`},
 		{"tcp://10.0.0.2", "tcp://10.0.0.2:53", ""},
 		{"tls://10.0.0.2", "tls://10.0.0.2:853", ""},

@@ -76,6 +76,9 @@ func serverURL(s string) (url, why string) {
 	port, known := map[string]uint16{"udp": 53, "tcp": 53, "tls": 853, "https": 443}[scheme]
 	switch {
 	case !ok:
+		if _, why := serverURL("udp://" + s); why == "" {
+			return "", fmt.Sprintf("the scheme is missing, did you mean %q?", "udp://"+s)
+		}
 		return "", "the scheme is missing"
 	case !known:
 		return "", "the scheme is unknown"
