@@ -21,15 +21,15 @@ type registry struct{ shards []shard }
 
 type shard struct {
 	mu      sync.Mutex
-	live    map[live]bool // whether a session is settled on its peer
-	in, out int64         // bytes of sessions that have ended
+	live    map[live]struct{}
+	in, out int64 // bytes of sessions that have ended
 	_       [64]byte
 }
 
 func newRegistry(slots int) *registry {
 	r := &registry{shards: make([]shard, slots)}
 	for i := range r.shards {
-		r.shards[i].live = make(map[live]bool)
+		r.shards[i].live = make(map[live]struct{})
 	}
 	return r
 }
@@ -38,7 +38,7 @@ func newRegistry(slots int) *registry {
 func (r *registry) enter(slot int, s live) {
 	sh := &r.shards[slot]
 	sh.mu.Lock()
-	sh.live[s] = false
+	sh.live[s] = struct{}{}
 	sh.mu.Unlock()
 }
 
@@ -51,7 +51,7 @@ func (r *registry) settle(slot int, s live, wanted func() bool) bool {
 	if !wanted() {
 		return false
 	}
-	sh.live[s] = true
+	s.walk().settled = true
 	return true
 }
 
@@ -103,10 +103,10 @@ func (r *registry) each(visit func(settled)) {
 	for i := range r.shards {
 		sh := &r.shards[i]
 		sh.mu.Lock()
-		for s, isSettled := range sh.live {
+		for s := range sh.live {
 			t := s.walk()
 			at := settled{live: s, client: t.client, local: t.local}
-			if isSettled {
+			if t.settled {
 				at.peer, at.epoch = t.peer.Addr(), t.epoch
 			}
 			visit(at)
@@ -118,7 +118,7 @@ func (r *registry) each(visit func(settled)) {
 // on gives the sessions that are settled on a peer.
 func (r *registry) on(peer netip.AddrPort) (list []live) {
 	for i := range r.shards {
-		list = r.shards[i].find(list, func(s live, isSettled bool) bool { return isSettled && s.walk().peer.Addr() == peer })
+		list = r.shards[i].find(list, func(s live) bool { return s.walk().settled && s.walk().peer.Addr() == peer })
 	}
 	return list
 }
@@ -127,7 +127,7 @@ func (r *registry) on(peer netip.AddrPort) (list []live) {
 // that ends wants them.
 func (r *registry) killAll(w end.Word) (n int) {
 	for i := range r.shards {
-		for _, s := range r.shards[i].find(nil, func(live, bool) bool { return true }) {
+		for _, s := range r.shards[i].find(nil, func(live) bool { return true }) {
 			s.Kill(w)
 			n++
 		}
@@ -136,11 +136,11 @@ func (r *registry) killAll(w end.Word) (n int) {
 }
 
 // find adds to a list the sessions that match.
-func (sh *shard) find(list []live, match func(s live, isSettled bool) bool) []live {
+func (sh *shard) find(list []live, match func(live) bool) []live {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for s, isSettled := range sh.live {
-		if match(s, isSettled) {
+	for s := range sh.live {
+		if match(s) {
 			list = append(list, s)
 		}
 	}

@@ -30,6 +30,7 @@ type trip struct {
 
 	lease    pool.Lease
 	leased   bool
+	settled  bool // on peer; the registry's
 	lastFail end.Word
 	failures int32
 	peer     *pool.Peer // the last one leased

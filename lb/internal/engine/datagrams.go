@@ -22,8 +22,10 @@ import (
 type Datagrams struct {
 	ring    *ring
 	wake    waker
-	woken   bool // the waker is to be watched again
-	slept   bool // the last turn had to sleep
+	woken   bool          // the waker is to be watched again
+	slept   bool          // the last turn had to sleep
+	full    bool          // buffers have held datagrams since their memory was given back
+	quiet   time.Duration // for how long nothing has come
 	inboxes [2]inbox
 	sources [2][]source // by kind and tag
 	hungry  []uint32    // places whose receive is to be armed
@@ -295,9 +297,29 @@ func (d *Datagrams) enter(timeout time.Duration) {
 		d.slept = false
 	}
 	if mayWait && d.ring.pending() == 0 {
-		usable(d.ring.sleep(timeout))
+		d.sleep(timeout)
 		d.slept = true
 	}
+}
+
+// sleep waits for completions. When none have come for long enough, the memory of the buffers goes back to the system: all are empty,
+// those too that were given out, for what was to be sent has been.
+func (d *Datagrams) sleep(timeout time.Duration) {
+	if d.full {
+		bound(&timeout)
+	}
+	errno := d.ring.sleep(timeout)
+	usable(errno)
+	if !d.full || errno != syscall.ETIME || d.ring.pending() > 0 {
+		return
+	}
+	if d.quiet += timeout; d.quiet < kept {
+		return
+	}
+	for kind := range d.inboxes {
+		_ = unix.Madvise(d.inboxes[kind].mem, unix.MADV_DONTNEED)
+	}
+	d.full = false
 }
 
 // reap takes the kernel's completions. What was to be sent is done.
@@ -352,6 +374,7 @@ func (d *Datagrams) received(at uint32, c cqe) {
 		return
 	}
 	in.used = append(in.used, b)
+	d.full, d.quiet = true, 0
 	d.out = AppendEach(d.out, in.open(Kind(at%2), at/2, b, int(c.res)))
 }
 

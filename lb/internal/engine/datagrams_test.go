@@ -244,6 +244,43 @@ func TestDropRepliesBefore(t *testing.T) {
 	}
 }
 
+// resident is how much of mapped memory the system has given.
+func resident(t *testing.T, mem []byte) (pages int) {
+	t.Helper()
+	each := make([]byte, (len(mem)+os.Getpagesize()-1)/os.Getpagesize())
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)), uintptr(unsafe.Pointer(&each[0]))); errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, b := range each {
+		pages += int(b & 1)
+	}
+	return pages
+}
+
+// What buffers have held takes no memory when nothing has come for a while, and they can be filled again.
+func TestQuietBuffersTakeNoMemory(t *testing.T) {
+	t.Parallel()
+	d := newDatagrams(t)
+	ear, addr := hears(t)
+	d.Take(ear, Listening, 0)
+	from := connected(t, addr)
+	want := bytes.Repeat([]byte("large"), 8000)
+	for range 2 {
+		if _, err := unix.Write(from, want); err != nil {
+			t.Fatal(err)
+		}
+		if got := turnUntil(t, d, 1); !bytes.Equal(got[0].Payload, want) {
+			t.Fatalf("%d bytes", len(got[0].Payload))
+		}
+		if n := resident(t, d.inboxes[Listening].mem); n < len(want)/os.Getpagesize() {
+			t.Errorf("%d pages hold it", n)
+		}
+		for resident(t, d.inboxes[Listening].mem) > 0 {
+			d.Turn(-1)
+		}
+	}
+}
+
 // The port of a socket that was armed is free after Rest.
 func TestRestLetsGoOfSockets(t *testing.T) {
 	for range 20 {
