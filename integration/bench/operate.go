@@ -78,7 +78,7 @@ type running struct {
 	file  string
 }
 
-// run starts ebb with a config, and waits for its listener.
+// run starts ebb with a config, and waits until it is ready: a kernel takes clients for a listener that nobody accepts from yet.
 func (b *bench) run(ctx context.Context, listen, conf string) (*running, error) {
 	r := &running{admin: "127.0.0.1:" + freePort(), file: filepath.Join(b.dir, "ebb.toml")}
 	if err := os.WriteFile(r.file, []byte(conf), 0o600); err != nil {
@@ -88,11 +88,24 @@ func (b *bench) run(ctx context.Context, listen, conf string) (*running, error) 
 	if r.process, err = start(ctx, nil, b.ebb, "run", "-c", r.file, "--admin", r.admin, "--log-level", "error"); err != nil {
 		return nil, err
 	}
-	if err := awaitTCP(listen); err != nil {
+	if err = awaitTCP(listen); err == nil {
+		err = r.awaitReady(ctx)
+	}
+	if err != nil {
 		r.stop()
 		return nil, fmt.Errorf("%w: %s", err, r.stderr.String())
 	}
 	return r, nil
+}
+
+func (r *running) awaitReady(ctx context.Context) (err error) {
+	for range 1000 {
+		if err = r.look("/readyz"); err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
 }
 
 // look asks the API once, and reads the answer to its end.
