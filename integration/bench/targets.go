@@ -121,14 +121,22 @@ func (t *targets) listen(addr string, serve func(net.Conn)) (string, error) {
 	return ln.Addr().String(), nil
 }
 
+// freePort is the number of a port that nobody has now, neither for TCP nor for UDP.
 func freePort() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // no loopback
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err) // no loopback
+		}
+		c, err := net.ListenPacket("udp", ln.Addr().String())
+		_ = ln.Close()
+		if err != nil {
+			continue
+		}
+		_ = c.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		return port
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
 }
 
 // await returns when addr leads to a target.
