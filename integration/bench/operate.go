@@ -213,32 +213,38 @@ func (b *bench) bother(ctx context.Context, w io.Writer) error {
 	}
 	defer r.stop()
 	fmt.Fprintf(w, "\nsessions, %d connections with a message each %v\n", talkers, talkEvery)
-	return b.beside(ctx, w, listen, "10 MB bodies, slow POSTs and 1000 idle connections at the API", r.pester)
+	return b.beside(ctx, w, listen, b.echo, "10 MB bodies, slow POSTs and 1000 idle connections at the API", r.pester)
 }
 
 // besideRounds is how often a time without something and one with it follow each other: whoever else uses this machine is in both.
 const besideRounds = 5
 
-// beside shows what sessions notice while nothing else happens, and while f does something until its context is done.
-func (b *bench) beside(ctx context.Context, w io.Writer, listen, what string, f func(context.Context) error) error {
-	var quiet, loud []delays
+// beside shows what sessions notice while nothing else happens, and while f does something until its context is done; and what clients
+// notice of that which talk to the target itself: so much is for want of a core, whatever ebb does.
+func (b *bench) beside(ctx context.Context, w io.Writer, listen, target, what string, f func(context.Context) error) error {
+	var quiet, loud, past []delays
 	for range besideRounds {
-		d, err := converse(ctx, listen, talkers, talkEvery, b.length)
-		if err != nil {
-			return err
+		for _, c := range []struct {
+			addr string
+			loud bool
+			to   *[]delays
+		}{{listen, false, &quiet}, {listen, true, &loud}, {target, true, &past}} {
+			busy, stop := context.WithCancel(ctx)
+			done := make(chan error, 1)
+			if c.loud {
+				go func() { done <- f(busy) }()
+			} else {
+				done <- nil
+			}
+			d, err := converse(ctx, c.addr, talkers, talkEvery, b.length)
+			stop()
+			if err = errors.Join(err, <-done); err != nil {
+				return err
+			}
+			*c.to = append(*c.to, d)
 		}
-		quiet = append(quiet, d)
-		busy, stop := context.WithCancel(ctx)
-		done := make(chan error, 1)
-		go func() { done <- f(busy) }()
-		d, err = converse(ctx, listen, talkers, talkEvery, b.length)
-		stop()
-		if err = errors.Join(err, <-done); err != nil {
-			return err
-		}
-		loud = append(loud, d)
 	}
-	fmt.Fprintf(w, "  nothing else: %s\n  %s: %s\n", describe(quiet), what, describe(loud))
+	fmt.Fprintf(w, "  nothing else: %s\n  %s: %s\n  the same, and messages past ebb: %s\n", describe(quiet), what, describe(loud), describe(past))
 	return nil
 }
 

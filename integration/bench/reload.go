@@ -39,16 +39,17 @@ func (b *bench) reloads(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	own := freePort()
-	conf := func(shift int) string { // with another shift, every pool has another backend
+	conf := func(shift int) []byte { // with another shift, every pool has another backend
 		var t strings.Builder
 		for i := range manyListeners {
 			fmt.Fprintf(&t, "[[listener]]\nname = \"l%d\"\nlisten = \"tcp://127.2.%d.%d:%s\"\npool = \"p%d\"\n%s", i, i>>8, i&255, own, i,
 				somePool(fmt.Sprint("p", i), port, peersOfEach*i+shift, peersOfEach))
 		}
-		return t.String()
+		return []byte(t.String())
 	}
+	texts := [2][]byte{conf(0), conf(1)}
 	listen := "127.2.0.0:" + own
-	r, err := b.run(ctx, listen, conf(0))
+	r, err := b.run(ctx, listen, string(texts[0]))
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (b *bench) reloads(ctx context.Context, w io.Writer) error {
 	fmt.Fprintf(w, "\n%d listeners, %d backends; sessions, %d connections with a message each %v\n", manyListeners, manyListeners*peersOfEach, talkers, talkEvery)
 	var took []time.Duration
 	shift := 0
-	err = b.beside(ctx, w, listen, "a reload each second that changes every pool", func(ctx context.Context) error {
+	err = b.beside(ctx, w, listen, fmt.Sprintf("127.1.0.0:%d", port), "a reload each second that changes every pool", func(ctx context.Context) error {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -66,7 +67,7 @@ func (b *bench) reloads(ctx context.Context, w io.Writer) error {
 			case <-tick.C:
 			}
 			shift ^= 1
-			if err := os.WriteFile(r.file, []byte(conf(shift)), 0o600); err != nil {
+			if err := os.WriteFile(r.file, texts[shift], 0o600); err != nil {
 				return err
 			}
 			begin := time.Now()
