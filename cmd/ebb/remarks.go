@@ -23,6 +23,7 @@ func remarks(s *admin.Status) (list []string) {
 	if s.LogDropped > 0 {
 		list = append(list, fmt.Sprintf("log: %s lost since the start: its target does not take them, or not in time", count(int(s.LogDropped), "line")))
 	}
+	nothing := barren(s.DNS)
 	for _, n := range s.DNS {
 		text := ""
 		switch peers := len(n.Peers); {
@@ -33,11 +34,12 @@ func remarks(s *admin.Status) (list []string) {
 			text = count(n.Failures, "failure")
 		case (n.Kind == "nodata" || n.Kind == "nxdomain") && peers > 0:
 			text = fmt.Sprintf("the answer is %s, what was before stays as on_empty says: %s", n.Kind, count(peers, "peer"))
-		case barren(s.DNS, n) && n.Kind == "nxdomain":
+		case nothing[watchedName{n.Resolver, n.Name}] != n.Type: // another type's answer has something, or says so
+		case n.Kind == "nxdomain":
 			text = "there is no such name"
-		case barren(s.DNS, n) && n.Type == "SRV":
+		case n.Type == "SRV":
 			text = "it names no server"
-		case barren(s.DNS, n):
+		default:
 			text = "it has no address"
 		}
 		if text != "" && n.Error != "" {
@@ -56,19 +58,22 @@ func remarks(s *admin.Status) (list []string) {
 	return list
 }
 
-// barren tells that no answer about a name has anything, and that n is the first of them.
-func barren(all []admin.Name, n admin.Name) bool {
-	if n.Kind != "nodata" && n.Kind != "nxdomain" {
-		return false
-	}
-	for _, other := range all {
-		switch {
-		case other.Name != n.Name || other.Resolver != n.Resolver:
-		case other.Kind != "nodata" && other.Kind != "nxdomain":
-			return false
-		case other.Type < n.Type:
-			return false
+// watchedName is a name as one resolver knows it.
+type watchedName struct{ resolver, name string }
+
+// barren gives the names of which no answer has anything, each with the first of its types.
+func barren(all []admin.Name) map[watchedName]string {
+	first, fertile := make(map[watchedName]string), make(map[watchedName]bool)
+	for _, n := range all {
+		k := watchedName{n.Resolver, n.Name}
+		if n.Kind != "nodata" && n.Kind != "nxdomain" {
+			fertile[k] = true
+		} else if least, ok := first[k]; !ok || n.Type < least {
+			first[k] = n.Type
 		}
 	}
-	return true
+	for k := range fertile {
+		delete(first, k)
+	}
+	return first
 }
