@@ -92,8 +92,8 @@ func churn(t *testing.T, plain bool, changes uint64, rate int) {
 
 	epoch := e.poolStatus(t).Epoch
 	first, begin := epoch, time.Now()
-	for last := -1; epoch < first+changes; {
-		// Any set but the one before: one to all of the peers.
+	for last := 1; epoch < first+changes; {
+		// Any set but the one before, which is the first peer at the start: one to all of the peers.
 		set := last
 		for set == last {
 			set = 1 + r.IntN(1<<peers-1)
