@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -123,8 +122,10 @@ func (f *traffic) stop(t *testing.T) {
 	}
 }
 
-// by counts who served the sessions that began at a time or later, once the traffic is stopped.
+// by counts who has served the sessions that began at a time or later.
 func (f *traffic) by(from time.Time) map[byte]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	count := make(map[byte]int)
 	for _, v := range f.served {
 		if !v.began.Before(from) {
@@ -148,11 +149,11 @@ func (e *ebb) name(t *testing.T, name, typ string) (nameStatus, bool) {
 	return nameStatus{}, false
 }
 
-// awaitKind waits until the last answer for a name's A is of a kind.
-func (e *ebb) awaitKind(t *testing.T, name, kind string) {
+// awaitKind waits until the last answer for a name and type is of a kind.
+func (e *ebb) awaitKind(t *testing.T, name, typ, kind string) {
 	t.Helper()
-	eventually(t, name+" to be "+kind, func() bool {
-		n, ok := e.name(t, name, "A")
+	eventually(t, name+" "+typ+" to be "+kind, func() bool {
+		n, ok := e.name(t, name, typ)
 		return ok && n.Kind == kind
 	})
 }
@@ -169,16 +170,6 @@ func (e *ebb) removals(t *testing.T) map[string]time.Time {
 		list, _ := r["removed"].([]any)
 		for _, addr := range list {
 			at[addr.(string)] = when
-		}
-	}
-	return at
-}
-
-// asked gives when a name's A was asked for at a time or later.
-func asked(dns *dnstest.Server, name string, from time.Time) (at []time.Time) {
-	for _, q := range dns.Queries() {
-		if strings.EqualFold(q.Name, name) && q.Type == "A" && !q.Time.Before(from) {
-			at = append(at, q.Time)
 		}
 	}
 	return at

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is no expectation: a busy machine is slow.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // ebb is a running process under test.
 type ebb struct {
@@ -220,6 +221,19 @@ func runEbb(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	code = exitCode(cmd.Run())
 	return code, out.String(), errs.String()
+}
+
+// wantLines waits until ebb has logged a message so often, for a line is read some time after it was written, and no more often.
+func (e *ebb) wantLines(t *testing.T, n int, msg string, pairs ...string) (found []record) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d lines %q %q", n, msg, pairs), func() bool {
+		found = e.logs.find(msg, pairs...)
+		return len(found) >= n
+	})
+	if len(found) > n {
+		t.Errorf("%d lines %q %q, expected %d: %v", len(found), msg, pairs, n, found)
+	}
+	return found
 }
 
 // eventually polls until f says yes; there is no event to wait for in another process.
