@@ -26,13 +26,7 @@ func TestBP4(t *testing.T) {
 		c.recv(t, 1)
 		live = append(live, c)
 	}
-	settled := int64(-1)
-	eventually(t, "full buffers", func() bool {
-		time.Sleep(200 * time.Millisecond) // long enough for a relay that can move to have moved
-		before := settled
-		settled = b.sent.Load() + int64(e.metrics(t).sum("ebb_bytes_total"))
-		return settled == before
-	})
+	e.standstill(t, b)
 	moved := e.metrics(t).sum("ebb_bytes_total", label("direction", "out"))
 	t.Logf("%.0f KiB for each reader before all stood still", moved/readers/1024)
 	if moved >= readers*page {

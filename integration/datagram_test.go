@@ -13,7 +13,7 @@ import (
 func TestUD1(t *testing.T) {
 	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
-	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
+	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "2s"`})
 	clients := []udpClient{listenUDP(t, at(1, 0)), listenUDP(t, at(1, 0))}
 	// round sends three datagrams from each client and gives the source port that the peer saw for each client.
 	round := func() (ports [2]uint16) {
@@ -48,7 +48,7 @@ func TestUD1(t *testing.T) {
 		if s.End != "idle" || s.Proto != "udp" || s.In != 6 || s.Out != 6 {
 			t.Errorf("%+v", s)
 		}
-		if s.Duration < 1000 {
+		if s.Duration < 2000 {
 			t.Errorf("idle after %v ms", s.Duration)
 		}
 	}
@@ -76,7 +76,7 @@ func TestUD2(t *testing.T) {
 func TestUD3(t *testing.T) {
 	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
-	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
+	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "3s"`})
 	c := listenUDP(t, at(1, 0))
 	sum := int64(0)
 	for _, size := range []int{1472, 1473, 9000, 65507} {
@@ -138,7 +138,7 @@ func hasIPv6() bool {
 func TestUD6(t *testing.T) {
 	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
-	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`})
+	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "3s"`})
 	c := listenUDP(t, at(1, 0))
 	c.send(t, []byte("1"), e.addr)
 	c.recv(t)
@@ -168,11 +168,13 @@ func TestUD7(t *testing.T) {
 	for n := range 4 { // clients; in turn, so that every other one begins at the peer that refuses
 		c := listenUDP(t, at(1, 0))
 		answered := false
-		for try := range 3 {
-			want := []byte{byte(n), byte(try)}
-			c.send(t, want, e.addr)
-			got, _, err := c.tryRecv(500 * time.Millisecond)
-			if answered = err == nil && bytes.Equal(got, want); answered {
+		for try, wait := range []time.Duration{500 * time.Millisecond, 500 * time.Millisecond, patience} { // the first two may be lost
+			c.send(t, []byte{byte(n), byte(try)}, e.addr)
+			got, _, err := c.tryRecv(wait)
+			if answered = err == nil; answered {
+				if len(got) != 2 || got[0] != byte(n) || got[1] > byte(try) { // that of an earlier one may be late
+					t.Errorf("client %d got %v", n, got)
+				}
 				break
 			}
 		}
@@ -180,7 +182,7 @@ func TestUD7(t *testing.T) {
 			t.Errorf("client %d had no answer to 3 datagrams", n)
 		}
 	}
-	eventually(t, "the end of the flows", func() bool { return e.metrics(t).sum("ebb_sessions_active") == 0 })
+	oracle(t, e)
 	refused := 0
 	for _, s := range e.logs.ended() {
 		switch {
@@ -194,7 +196,6 @@ func TestUD7(t *testing.T) {
 	if refused == 0 {
 		t.Error("no flow ever began at the peer that refuses")
 	}
-	oracle(t, e)
 }
 
 // A flow whose peer has left DNS goes on at another one with its next datagram (UD-13, in small).
@@ -255,16 +256,17 @@ func TestUD16(t *testing.T) {
 func TestUDPPeerThatRefusesIsEjected(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)
-	b := echoUDP(t, at(3, port)) // nobody has the port of 127.0.0.2
+	echoUDP(t, at(3, port)) // nobody has the port of 127.0.0.2
 	e := start(t, setup{network: "udp", hosts: []string{host(2), host(3)}, port: port, listener: `idle_timeout = "100ms"`})
 	begin := time.Now()
 	const clients = 20
 	for n := range clients {
 		c := listenUDP(t, at(1, 0))
-		for before := b.received.Load(); b.received.Load() == before; { // a datagram that met the other peer is lost
+		eventually(t, "an answer", func() bool { // a datagram that met the other peer is lost
 			c.send(t, []byte{byte(n)}, e.addr)
-			_, _, _ = c.tryRecv(50 * time.Millisecond)
-		}
+			_, _, err := c.tryRecv(50 * time.Millisecond)
+			return err == nil
+		})
 	}
 	took := time.Since(begin)
 	oracle(t, e)

@@ -166,9 +166,9 @@ func TestDR6IdleSessionsOfARemovedPeer(t *testing.T) {
 
 func TestDR3(t *testing.T) {
 	t.Parallel()
-	const sessions, grace = 100, 3 * time.Second
+	const sessions, grace, late = 100, 5 * time.Second, 2 * time.Second
 	b := echo(t, at(2, freePort(t)))
-	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "3s"`})
+	e := start(t, setup{hosts: []string{host(2)}, port: b.addr.Port(), top: `shutdown_timeout = "5s"`})
 	if code, body, err := e.get("/readyz"); code != http.StatusOK {
 		t.Fatalf("readyz: %d %q %v", code, body, err)
 	}
@@ -194,13 +194,11 @@ func TestDR3(t *testing.T) {
 	if code, _, err := e.get("/livez"); code != http.StatusOK {
 		t.Errorf("livez while stopping: %d %v", code, err)
 	}
-	rounds := 0
-	for ; time.Since(begin) < grace-time.Second; rounds++ {
-		for _, c := range live {
-			c.echoes(t, []byte("still"))
-		}
+	echoes := 0
+	for ; time.Since(begin) < grace-late; echoes++ {
+		live[echoes%sessions].echoes(t, []byte("still"))
 	}
-	if rounds == 0 {
+	if echoes == 0 {
 		t.Error("no echo in the grace period")
 	}
 	if code := e.wait(t); code != 0 {
@@ -228,7 +226,7 @@ func TestDR3(t *testing.T) {
 func TestDR4(t *testing.T) {
 	t.Parallel()
 	b := echoUDP(t, at(2, freePort(t)))
-	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "1s"`, top: `shutdown_timeout = "1m"`})
+	e := start(t, setup{network: "udp", hosts: []string{host(2)}, port: b.addr.Port(), listener: `idle_timeout = "3s"`, top: `shutdown_timeout = "1m"`})
 	old := listenUDP(t, at(1, 0))
 	echoes := func() {
 		old.send(t, []byte("still"), e.addr)

@@ -138,6 +138,7 @@ func TestPassiveEjection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	p, ok := e.poolStatus(t).peer(at(2, port).String())
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Skipf("20 sessions took %v: the ejection is over before they are", took)
 	}
@@ -145,7 +146,7 @@ func TestPassiveEjection(t *testing.T) {
 	if n := e.refusedAttempts(); n != 3 {
 		t.Errorf("%d attempts were refused, expected an ejection after 3", n)
 	}
-	if p, ok := e.poolStatus(t).peer(at(2, port).String()); !ok || p.State != "ejected" {
+	if !ok || p.State != "ejected" {
 		t.Errorf("%+v", p)
 	}
 	eventually(t, "a try after the ejection", func() bool {
