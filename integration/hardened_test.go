@@ -152,7 +152,11 @@ func nobodyServes(t *testing.T, engine string, listen netip.AddrPort) {
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{written: file, path: binary} {
-		if err := os.WriteFile(to, slurp(t, from), 0o755); err != nil {
+		content := slurp(t, from)
+		syscall.ForkLock.RLock() // a process that is being started would hold it open for a moment longer, and what is written to is not run
+		err := os.WriteFile(to, content, 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

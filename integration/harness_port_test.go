@@ -3,6 +3,8 @@
 package integration
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -20,6 +22,11 @@ var portsGiven sync.Map
 // kernel takes the source ports of clients, so that none of them takes it before it is used.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
+	// A port that connections in TIME_WAIT have left is free for those only who say that they do not mind.
+	minds := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		cerr := raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0) })
+		return errors.Join(cerr, err)
+	}}
 	syscall.ForkLock.RLock() // a process that is being started would hold what is open here for a moment longer
 	defer syscall.ForkLock.RUnlock()
 	for range 1000 {
@@ -27,7 +34,7 @@ func freePort(t testing.TB) uint16 {
 		if _, taken := portsGiven.LoadOrStore(port, true); taken { // perhaps not used yet
 			continue
 		}
-		ln, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: port})
+		ln, err := minds.Listen(t.Context(), "tcp4", fmt.Sprintf(":%d", port))
 		if err != nil {
 			continue
 		}

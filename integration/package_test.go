@@ -123,7 +123,7 @@ func runAsEbb(t *testing.T, conf string) {
 		t.Fatal(err)
 	}
 	w.Close()
-	_ = r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = r.SetReadDeadline(time.Now().Add(patience))
 	if _, err := r.Read(make([]byte, 1)); err != nil {
 		t.Errorf("not ready: %v", err)
 	}

@@ -81,7 +81,9 @@ func TestServersPostgreSQL(t *testing.T) {
 	if load.cmd.ProcessState.Success() {
 		t.Errorf("pgbench did not notice:\n%s", load.out.String())
 	}
-	eventually(t, "the sessions to end", func() bool { return len(e.logs.ended()) >= before+8 })
+	if n := e.allEnded(t) - before; n < 8 {
+		t.Errorf("%d sessions ended, expected those of 8 clients", n)
+	}
 	for _, s := range e.logs.ended()[before:] {
 		switch s.End {
 		case "server_fin", "server_reset", "client_reset", "client_fin": // whoever notices first
@@ -89,7 +91,7 @@ func TestServersPostgreSQL(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	before = len(e.logs.ended())
+	before = e.allEnded(t)
 	if out, err := p.ask(t, ip, port, "SELECT 1"); err == nil {
 		t.Errorf("a dead server says %q", out)
 	}

@@ -68,10 +68,10 @@ func TestServersRedis(t *testing.T) {
 	load := background(t, append(client, "-n", "100000000", "-q")...)
 	e.awaitLoad(t, 20)
 	three.end(syscall.SIGKILL)
-	eventually(t, "the sessions to end", func() bool { return e.metrics(t).sum("ebb_sessions_active") == 0 })
+	e.allEnded(t)
 	eventually(t, "the check to fail", func() bool { p, ok := e.poolStatus(t).peer(host(3) + ":" + backends); return ok && p.State == "down" })
 	load.end(syscall.SIGKILL)
-	before := len(e.logs.ended())
+	before := e.allEnded(t)
 	if out, err := two.ask(t, ip, port, "PING"); err == nil && out == "PONG" {
 		t.Error("a dead server answers")
 	}

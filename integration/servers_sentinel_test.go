@@ -22,7 +22,7 @@ func startSentinels(t *testing.T, primary *redis, hosts ...string) (addrs []stri
 	for _, host := range hosts {
 		dir, port := t.TempDir(), fmt.Sprint(freePort(t))
 		conf := filepath.Join(dir, "sentinel.conf") // which it writes
-		text := fmt.Sprintf("bind %[1]s\nport %[2]s\nsentinel announce-ip %[1]s\nsentinel monitor main %[3]s %[4]s 2\nsentinel down-after-milliseconds main 1000\n",
+		text := fmt.Sprintf("bind %[1]s\nport %[2]s\nsentinel announce-ip %[1]s\nsentinel monitor main %[3]s %[4]s 2\nsentinel down-after-milliseconds main 3000\n",
 			host, port, primary.host, primary.port)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,10 @@ func TestServersRedisSentinel(t *testing.T) {
 	}
 	own(a, "a", "GET", "where")
 
-	sentinel(0, "SENTINEL", "FAILOVER", "main")
+	eventually(t, "a sentinel to promote the replica", func() bool { // not before it has heard of its state
+		out := sentinel(0, "SENTINEL", "FAILOVER", "main")
+		return out == "OK" || strings.Contains(out, "INPROG")
+	})
 	eventually(t, "the session to be closed", func() bool { return e.ends()["role_lost"] == 1 })
 	if err := old.Ping(ctx).Err(); err == nil {
 		t.Error("the session to the old primary lives")

@@ -184,6 +184,20 @@ func (e *ebb) ends() map[string]int {
 	return count
 }
 
+// allEnded waits until no session lives and each has its line, and tells how many there were.
+func (e *ebb) allEnded(t *testing.T) (n int) {
+	t.Helper()
+	eventually(t, "the end of all sessions", func() bool {
+		var active, total int
+		for _, l := range e.status(t).Listeners {
+			active, total = active+int(l.Active), total+int(l.Total)
+		}
+		n = len(e.logs.ended())
+		return active == 0 && n == total
+	})
+	return n
+}
+
 // wantEnds expects that every session ended with one of the words.
 func (e *ebb) wantEnds(t *testing.T, words ...string) {
 	t.Helper()
