@@ -153,12 +153,12 @@ func TestMemoryPerName(t *testing.T) {
 	w.lanes["r"].resolver.exchange = func(_ context.Context, _ server, q query) (*dns.Msg, error) {
 		return reply(q.question, 300, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"), nil
 	}
-	heap := func() uint64 {
+	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int64(m.HeapAlloc)
 	}
 	const names = 2000
 	before := heap()

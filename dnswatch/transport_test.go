@@ -369,7 +369,7 @@ func TestDN10TruncatedAndTCPNeverAnswers(t *testing.T) {
 	s.Handle(func(q dnstest.Query) dnstest.Reply {
 		return dnstest.Reply{RRs: []string{"db.test. 1 IN A 127.0.0.9"}, TC: true, Drop: q.Transport == "tcp"}
 	})
-	r := newRig(t, ResolverConfig{Attempts: 1}, s)
+	r := newRig(t, ResolverConfig{Attempts: 1, AttemptTimeout: time.Second}, s)
 	a := r.a("db.test")
 	expect(t, a, "failure")
 	if !strings.Contains(a.Err.Error(), "tcp://") || !strings.Contains(a.Err.Error(), "truncated over UDP") {
@@ -579,7 +579,7 @@ func TestDN21AtMostSixteenQuestions(t *testing.T) {
 }
 
 func TestDNS17EveryTransportGoesOnFromAClosedPort(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", "127.0.0.9:0") // where nobody else listens
 	if err != nil {
 		t.Fatal(err)
 	}

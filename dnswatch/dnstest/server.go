@@ -84,14 +84,14 @@ func Start(addr string) (*Server, error) {
 		silent: make(map[string]bool), counts: make(map[string]int), conns: make(map[net.Conn]struct{}), opened: make(map[string]int),
 	}
 	var err error
-	for range 20 { // the port that UDP gets may be taken for TCP
-		if s.udp, err = net.ListenPacket("udp", addr); err != nil {
+	for range 20 { // TCP first: of its ports thousands may be taken, by clients of others that were here. Few of UDP's are
+		if s.tcp, err = net.Listen("tcp", addr); err != nil {
 			return nil, err
 		}
-		if s.tcp, err = net.Listen("tcp", s.udp.LocalAddr().String()); err == nil {
+		if s.udp, err = net.ListenPacket("udp", s.tcp.Addr().String()); err == nil {
 			break
 		}
-		s.udp.Close()
+		s.tcp.Close()
 	}
 	if err != nil {
 		return nil, err
