@@ -32,12 +32,7 @@ func TestDemoClient(t *testing.T) {
 		{"more", "backend-a: 4 bytes came that nobody sent", func(c net.Conn) { fmt.Fprintln(c, "backend-a"); echo(c); fmt.Fprint(c, "more") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := l.Addr().String()
-			l.Close()
+			at := freeAddr(t)
 			defer serveTest(t, at, test.serve)()
 			load := newDemoLoad(netip.MustParseAddrPort(at), netip.AddrPort{}, []string{"backend-a"})
 			load.connection((*demoDialog).exchange)

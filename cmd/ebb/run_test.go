@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,10 +24,14 @@ import (
 // patience bounds how long a test waits for what must come.
 const patience = 30 * time.Second
 
-// freeAddr gives a loopback address that nobody listens on now.
+var freeAddrs atomic.Uint32 // that were given
+
+// freeAddr gives a loopback address, with a port, that nobody listens on. It is nobody else's: neither another call, a listener at
+// port 0, nor a client can get its port meanwhile.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	n := freeAddrs.Add(1)
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.88.%d.%d:0", n>>8, n&255))
 	if err != nil {
 		t.Fatal(err)
 	}
