@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
@@ -31,15 +33,20 @@ func crowdedListener(t *testing.T, ip string) *net.TCPListener {
 	if err := errors.Join(raw.Control(func(fd uintptr) { short = syscall.Listen(int(fd), 0) }), short); err != nil {
 		t.Fatal(err)
 	}
-	for range 16 {
-		c, err := net.DialTimeout("tcp", ln.Addr().String(), 200*time.Millisecond)
-		if err != nil {
-			return ln
-		}
-		t.Cleanup(func() { c.Close() })
+	c, err := net.Dial("tcp", ln.Addr().String()) // it fills the queue
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the queue does not fill")
-	return nil
+	t.Cleanup(func() { c.Close() })
+	eventually(t, "the queue to be full", func() bool { // the last packet of the handshake may be on its way still
+		var info *unix.TCPInfo
+		var failed error
+		if err := raw.Control(func(fd uintptr) { info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); err != nil {
+			t.Fatal(err)
+		}
+		return failed == nil && info.Unacked > 0 // of a socket that listens: who waits to be accepted
+	})
+	return ln
 }
 
 func TestShutdownEndsAConnectInProgress(t *testing.T) {
@@ -81,7 +88,7 @@ func TestTO1ConnectTimeout(t *testing.T) {
 	r = newRig(t)
 	well := serveBackend(t, "127.0.0.2", 0)
 	r.pool().Backends = []config.Backend{named(addr.Addr().String(), addr.Port()), named("127.0.0.2", well.addr.Port())}
-	r.pool().ConnectTimeout = 100 * time.Millisecond
+	r.pool().ConnectTimeout = time.Second // of the attempt that goes well, too
 	r.serve()
 	for range 2 {
 		if who := r.ask(); who != well.addr {

@@ -44,7 +44,7 @@ func TestHashBySNI(t *testing.T) {
 		r.listener().PrereadTimeout = patience
 	})
 	seen := make(map[netip.AddrPort]int)
-	for i := range 20 {
+	for i := range 32 { // 2^-31 that all go to one peer
 		name := fmt.Sprintf("db%d.example.com", i)
 		x := r.explainSNI("192.0.2.1:1", name)
 		for _, from := range []string{"127.0.0.1", "127.0.0.9"} {
@@ -59,12 +59,12 @@ func TestHashBySNI(t *testing.T) {
 	if len(seen) != len(peers) {
 		t.Errorf("all names went to one peer: %v", seen)
 	}
-	r.awaitEnds(40)
+	r.awaitEnds(64)
 	names := make(map[any]int)
 	for _, line := range r.logs.find("session") {
 		names[line["sni"]]++
 	}
-	if len(names) != 20 || names["db0.example.com"] != 2 {
+	if len(names) != 32 || names["db0.example.com"] != 2 {
 		t.Errorf("logged: %v", names)
 	}
 	if x := r.explain("127.0.0.1"); x.Outcome != "unknown" || x.Reason != `hash_key = "sni": the peer depends on the name that the client asks for, which was not given` {
@@ -144,7 +144,7 @@ func TestHashByProxySource(t *testing.T) {
 		r.listener().ProxyIn = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	seen := make(map[netip.AddrPort]bool)
-	for i := range 20 {
+	for i := range 32 { // 2^-31 that all go to one peer
 		client := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
 		x := r.explain(client.String())
 		for port, from := range []string{"127.0.0.1", "127.0.0.9"} { // through either proxy, from any port

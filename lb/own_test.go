@@ -57,10 +57,9 @@ func TestOwnAddressesThatAListenerCovers(t *testing.T) {
 
 func TestDN16ANameThatLeadsToOurselves(t *testing.T) {
 	r := newRig(t)
-	list, port := backends(t, "127.0.0.2")
-	list[0].stop()
-	serveBackend(t, "127.0.0.2", port)
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	list, port := backends(t, "127.0.0.1", "127.0.0.2")
+	list[0].stop() // its address is ours
+	at := list[0].addr
 	r.listener().Listen = []config.Endpoint{{Network: "tcp", Addr: at}}
 	r.dns.SetA("db.test", 0, "127.0.0.1", "127.0.0.2")
 	r.dns.Set("_db._tcp.test", "SRV", fmt.Sprintf("_db._tcp.test. 0 IN SRV 0 0 %d me.test.", port))

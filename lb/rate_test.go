@@ -69,7 +69,7 @@ func TestHashByPrefix(t *testing.T) {
 	peers := func(prefix string) int {
 		t.Helper()
 		seen := make(map[string]bool)
-		for i := range 20 {
+		for i := range 32 { // 2^-31 that all go to one peer
 			from := netip.MustParsePrefix(prefix).Addr().As4()
 			from[3] = byte(1 + i)
 			x := r.explain(netip.AddrFrom4(from).String())
@@ -81,7 +81,7 @@ func TestHashByPrefix(t *testing.T) {
 		return len(seen)
 	}
 	if n := peers("198.51.100.0/24"); n != 2 {
-		t.Errorf("%d peers for 20 addresses", n)
+		t.Errorf("%d peers for 32 addresses", n)
 	}
 	r.reloads(func(c *config.Config) { c.Pools[0].HashPrefixIPv4, c.Pools[0].HashPrefixIPv6 = 24, 64 }, "pool db: changed hash_prefix_ipv4, hash_prefix_ipv6")
 	for _, net := range []string{"198.51.100.0/24", "203.0.113.0/24"} {

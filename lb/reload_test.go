@@ -57,7 +57,7 @@ func TestRU4AnUnchangedReloadChangesNothing(t *testing.T) {
 	eventually(t, "healthy", func() bool { p := r.status().Peers; return p[0].Health == "up" && p[1].Health == "up" })
 	c := r.dial()
 	greeting(t, c)
-	before, probes := r.server.Status(), list[0].seen.Load()
+	before := r.server.Status()
 	for range 20 {
 		r.reloads(func(*config.Config) {})
 	}
@@ -65,9 +65,7 @@ func TestRU4AnUnchangedReloadChangesNothing(t *testing.T) {
 	if a, b := before.Pools[0], after.Pools[0]; a.Epoch != b.Epoch || a.Peers[0].Total != b.Peers[0].Total || b.Peers[0].Health != "up" || len(after.Pools) != 1 {
 		t.Errorf("%+v became %+v", a, b)
 	}
-	if probes == 0 {
-		t.Error("no probe")
-	}
+	eventually(t, "a probe to be accepted", func() bool { return list[0].seen.Load() > 0 })
 	c.Close()
 	r.closed()
 }
@@ -251,7 +249,7 @@ func TestRU6AReloadIsAllOrNothing(t *testing.T) {
 	greeting(t, long)
 	taken := listenOn(t, "127.0.0.1", 0)
 	before := r.server.Status()
-	free := listenOn(t, "127.0.0.1", 0)
+	free := listenOn(t, "127.0.0.4", 0) // no client has a port there
 	freeAddr := netip.MustParseAddrPort(free.Addr().String())
 	free.Close()
 	change := func(z netip.AddrPort) func(*config.Config) {
@@ -277,7 +275,7 @@ func TestRU6AReloadIsAllOrNothing(t *testing.T) {
 	if who := r.ask(); who != list[0].addr || r.server.running().pools[0].conf().ConnectAttempts != 3 {
 		t.Errorf("served by %v", who)
 	}
-	again := listenOn(t, "127.0.0.1", freeAddr.Port()) // what had been bound for it is free again
+	again := listenOn(t, "127.0.0.4", freeAddr.Port()) // what had been bound for it is free again
 	again.Close()
 
 	r.reloads(change(netip.AddrPort{}), "pool db: changed connect_attempts", "listener front: removed", "listener y: added")

@@ -21,7 +21,7 @@ func TestDR3ShutdownInOrder(t *testing.T) {
 	r := newRig(t)
 	_, port := backends(t, "127.0.0.2")
 	r.pool().Backends = []config.Backend{named("127.0.0.2", port)}
-	r.conf.ShutdownDelay, r.conf.ShutdownTimeout = 300*time.Millisecond, patience
+	r.conf.ShutdownDelay, r.conf.ShutdownTimeout = patience, patience
 	r.serve()
 	addr := r.addr()
 	stays, leaves := r.dial(), r.dial()
@@ -38,6 +38,7 @@ func TestDR3ShutdownInOrder(t *testing.T) {
 	late := r.dial() // within the delay clients are still served
 	greeting(t, late)
 	late.Close()
+	r.hurry <- struct{}{} // a second signal ends the delay
 	eventually(t, "the listener to be closed", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -53,7 +54,7 @@ func TestDR3ShutdownInOrder(t *testing.T) {
 	}
 	leaves.Close()
 	eventually(t, "one session", func() bool { return r.server.running().active() == 1 })
-	close(r.hurry) // a second signal
+	close(r.hurry) // a third one
 	r.hurry = nil
 	if _, err := io.ReadAll(stays); err != nil {
 		t.Errorf("the client that stays sees %v, want an end", err)
@@ -127,9 +128,9 @@ func TestDNS52ANameThatResolvesLate(t *testing.T) {
 
 // Everything that is wrong at the start is told at once, with names, and nothing is left behind.
 func TestAddressInUse(t *testing.T) {
-	ln := listenOn(t, "127.0.0.1", 0)
+	ln := listenOn(t, "127.0.0.6", 0) // no client has a port there
 	defer ln.Close()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	pc, err := net.ListenPacket("udp", "127.0.0.6:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,11 +150,12 @@ func TestAddressInUse(t *testing.T) {
 		}
 	}
 	// Once more, with an error that comes after every listener and the admin server are bound, which frees them again.
-	ln.Close()
-	pc.Close()
+	other := listenOn(t, "127.0.0.6", 0)
+	for _, c := range []io.Closer{ln, pc, other} {
+		c.Close()
+	}
 	r.conf.Listeners[0].Listen = []config.Endpoint{{Network: "tcp", Addr: taken}, {Network: "udp", Addr: takenUDP}}
-	_, other := backends(t, "127.0.0.4")
-	r.conf.Admin.Listen = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.5"), other).String()
+	r.conf.Admin.Listen = other.Addr().String()
 	b := named("not..a.name", 1)
 	r.conf.Pools[0].Backends = []config.Backend{named("127.0.0.1", 1), b}
 	err = Run(context.Background(), r.conf, RunOptions{Log: NewLogger(r.logs, NewLogForm("json"), slog.LevelInfo)})

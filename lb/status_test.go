@@ -39,6 +39,7 @@ func TestStatusDescribesEverything(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the epochs that nobody is on to be gone", func() bool { return len(r.status().Epochs) == 2 })
 	s, err := admin.NewClient(r.server.running().admin.Addr(), "").Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +128,7 @@ func TestMetricsOfOneLife(t *testing.T) {
 	list, port := backends(t, "127.0.0.2", "127.0.0.3")
 	r.dns.SetA("db.test", 0, "127.0.0.2", "127.0.0.3")
 	r.pool().Backends = []config.Backend{named("db.test", port)}
+	r.pool().Balance = "first" // each session tries the one that refuses, once
 	r.listener().Listen = append(r.listener().Listen, r.listener().Listen[0])
 	list[0].stop()
 	r.serve()
