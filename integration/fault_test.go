@@ -102,7 +102,9 @@ func TestLI5FailedCallsOfSessions(t *testing.T) {
 	} {
 		t.Run(c.inject, func(t *testing.T) {
 			b := echo(t, at(2, freePort(t)))
-			e := start(t, setup{place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine("epoll")})
+			e := start(t, setup{ // one loop, for the calls of each thread are counted, and the next session is to be of the same
+				place: failing(t, c.inject), plain: true, hosts: []string{host(2)}, port: b.addr.Port(), top: onEngine("epoll") + "loops = 1",
+			})
 			e.wantRefusal(t)
 			if s := e.oneSession(t); s.End != c.end || !strings.Contains(s.Attempts, " "+c.attempt+" ") {
 				t.Errorf("%+v", s)
