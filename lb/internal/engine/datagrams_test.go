@@ -150,7 +150,7 @@ func TestDatagramsWaitForBuffers(t *testing.T) {
 
 func TestDatagramsTellWhatIsNotSent(t *testing.T) {
 	d := newDatagrams(t)
-	gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 73)}) // no test has another port there
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestQuietBuffersTakeNoMemory(t *testing.T) {
 func TestRestLetsGoOfSockets(t *testing.T) {
 	for range 20 {
 		d := newDatagrams(t)
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 73)})
 		if err != nil {
 			t.Fatal(err)
 		}

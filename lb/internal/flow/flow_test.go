@@ -317,7 +317,7 @@ func (e endpoint) recv(want []byte) (from netip.AddrPort) {
 // refusing is an address that answers with ICMP port unreachable.
 func refusing(t *testing.T) netip.AddrPort {
 	t.Helper()
-	c := bind(t, localhost)
+	c := bind(t, netip.MustParseAddrPort("127.0.0.72:0")) // no test has another port there
 	c.Close()
 	return c.addr
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -72,9 +73,11 @@ func TestHelloInPartsReachesThePeer(t *testing.T) {
 func TestHelloIsThereForTheNextPeer(t *testing.T) {
 	whole := clientHello(t, "db.example.com")
 	eachEngine(t, func(t *testing.T, c carrier) {
-		closed, back := listen(t), listen(t)
-		closed.Close()
-		client, _, d := hears(t, c, Options{HelloTimeout: time.Hour}, closed, back)
+		back := listen(t)
+		client, _, d := hears(t, c, Options{HelloTimeout: time.Hour}, back)
+		d.mu.Lock()
+		d.addrs = append([]netip.AddrPort{refused(t)}, d.addrs...)
+		d.mu.Unlock()
 		client.Write(whole)
 		client.CloseWrite()
 		backend := accept(t, back)

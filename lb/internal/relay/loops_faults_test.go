@@ -106,27 +106,52 @@ func silent(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	addr := sock.LocalAddr(fd)
-	for range 2 {
-		c, err := net.DialTimeout("tcp4", addr.String(), 200*time.Millisecond)
-		if err == nil {
-			t.Cleanup(func() { c.Close() })
+	c, err := net.Dial("tcp4", addr.String()) // who fills it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // the handshake may have its last packet on the way
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.Unacked > 0 { // of a socket that listens: who waits to be accepted
+			return addr
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the queue does not fill: %v", err)
 		}
 	}
-	return addr
+}
+
+// patienter has only the first attempt time out soon: the others may be slow as they like.
+type patienter struct {
+	*director
+	session *Session
+}
+
+func (d *patienter) Failed(err error) {
+	d.director.Failed(err)
+	d.session.ConnectTimeout = time.Hour
 }
 
 func TestTO1SilentPeerTimesOutAndTheNextIsTried(t *testing.T) {
 	eachEngine(t, func(t *testing.T, c carrier) {
-		r := newRig(t, c, Options{ConnectTimeout: 60 * time.Millisecond}, silent(t))
-		r.client.Write([]byte("x"))
-		r.client.CloseWrite()
-		if got := readAll(t, r.backend); string(got) != "x" {
+		front, back := listen(t), listen(t)
+		client := dialTo(t, front)
+		d := &director{addrs: []netip.AddrPort{silent(t), sock.AddrPort(back.Addr())}, done: make(chan end.Word, 1)}
+		s := &Session{Options: Options{ConnectTimeout: 60 * time.Millisecond}}
+		c.serve(t, front, func() (*Session, Director) { return s, &patienter{d, s} })
+		client.Write([]byte("x"))
+		client.CloseWrite()
+		backend := accept(t, back)
+		if got := readAll(t, backend); string(got) != "x" {
 			t.Fatalf("backend got %q", got)
 		}
-		r.backend.Close()
-		r.end(end.ClientFIN)
-		if len(r.director.failed) != 1 || sock.Classify(r.director.failed[0]) != sock.TimedOut {
-			t.Fatalf("failed %v", r.director.failed)
+		backend.Close()
+		if w := <-d.done; w != end.ClientFIN {
+			t.Fatalf("end = %v", w)
+		}
+		if len(d.failed) != 1 || sock.Classify(d.failed[0]) != sock.TimedOut {
+			t.Fatalf("failed %v", d.failed)
 		}
 	})
 }
@@ -265,10 +290,15 @@ func TestHundredsOfShortSessions(t *testing.T) {
 				t.Fatalf("%d sessions are left", c.live())
 			}
 		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.words[end.ClientFIN] != 640 {
-			t.Fatalf("ends: %v", f.words)
+		words := func() [end.Count]int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.words
+		}
+		for deadline := time.Now().Add(10 * time.Second); words()[end.ClientFIN] != 640; time.Sleep(time.Millisecond) { // told after it lives no more
+			if time.Now().After(deadline) {
+				t.Fatalf("ends: %v", words())
+			}
 		}
 		for deadline := time.Now().Add(10 * time.Second); descriptors(t) > before; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {

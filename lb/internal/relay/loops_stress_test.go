@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -218,21 +219,18 @@ func TestKillRacesWithData(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		f.mu.Lock()
-		sessions := f.sessions
-		f.mu.Unlock()
-		for _, s := range sessions {
-			s.Kill(end.Shutdown)
-		}
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 			f.mu.Lock()
-			n := 0
+			n, sessions := 0, slices.Clone(f.sessions) // some may be accepted only now
 			for _, k := range f.words {
 				n += k
 			}
 			f.mu.Unlock()
-			if n == len(sessions) {
+			if n == len(sessions) && c.live() == 0 {
 				return
+			}
+			for _, s := range sessions {
+				s.Kill(end.Shutdown)
 			}
 			if time.Now().After(deadline) {
 				t.Fatalf("%d of %d sessions ended", n, len(sessions))

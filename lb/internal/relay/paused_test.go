@@ -46,8 +46,14 @@ func TestBP6EveryPauseEnds(t *testing.T) {
 			send(server)
 		}
 		f.settle()
-		if n := c.Counts(); n.Paused == n.Resumed {
-			t.Errorf("%+v while nobody reads: nothing is paused", n)
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			n := c.Counts()
+			if n.Paused != n.Resumed {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v while nobody reads: nothing is paused", n)
+			}
 		}
 		var readers sync.WaitGroup
 		for i, pair := range conns {

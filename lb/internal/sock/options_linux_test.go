@@ -200,8 +200,8 @@ func TestLI6SourceAddressesTakeOverFromEachOther(t *testing.T) {
 
 func TestV6OnlyLeavesIPv4ToOthers(t *testing.T) {
 	var err error
-	// A port that is free on IPv6 may be another's on IPv4, at one try.
-	for range 10 {
+	// A port that is free on IPv6 may be another's on IPv4, also in TIME_WAIT, at one try.
+	for range 100 {
 		var ln, other *net.TCPListener
 		if ln, err = ListenTCP(t.Context(), netip.MustParseAddrPort("[::]:0"), &Options{Listening: Listening{V6Only: true}}); err != nil {
 			break
