@@ -225,20 +225,24 @@ func TestSE4BodiesAreBounded(t *testing.T) {
 		t.Errorf("a large body: %s", b)
 	}
 
-	s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
-	if err != nil {
-		t.Fatal(err)
+	var answer []byte
+	for timeout := 50 * time.Millisecond; len(answer) == 0 && timeout < 5*time.Second; timeout *= 2 { // the head is to come within it
+		s, err := NewServer(Settings{Listen: "127.0.0.1:0"}, example(), NewMetrics(nothing), NewEvents(), quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.http.ReadTimeout != 5*time.Second {
+			t.Errorf("a request has %v", s.http.ReadTimeout)
+		}
+		s.http.ReadTimeout = timeout // as the test has no five seconds
+		go s.Serve()
+		defer s.Shutdown(context.Background())
+		slow := dial(t, s)
+		fmt.Fprintf(slow, head+"{", 10)
+		answer, _ = io.ReadAll(slow)
 	}
-	if s.http.ReadTimeout != 5*time.Second {
-		t.Errorf("a request has %v", s.http.ReadTimeout)
-	}
-	s.http.ReadTimeout = 50 * time.Millisecond // as the test has no five seconds
-	go s.Serve()
-	defer s.Shutdown(context.Background())
-	slow := dial(t, s)
-	fmt.Fprintf(slow, head+"{", 10)
-	if b, _ := io.ReadAll(slow); !strings.Contains(string(b), " 400 ") {
-		t.Errorf("a slow body: %q", b)
+	if !strings.Contains(string(answer), " 400 ") {
+		t.Errorf("a slow body: %q", answer)
 	}
 }
 

@@ -57,7 +57,12 @@ func TestExecProbeLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	wantReason(t, runScript(t, "sleep 1000 & echo $! > "+file+"; trap '' TERM; sleep 1000", 500*time.Millisecond), Timeout, "killed")
+	for timeout := 500 * time.Millisecond; ; timeout *= 2 { // it is to have come so far, however slow the machine is
+		wantReason(t, runScript(t, "sleep 1000 & echo $! > "+file+"; trap '' TERM; sleep 1000", timeout), Timeout, "killed")
+		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+			break
+		}
+	}
 	gone("a program that hangs")
 	wantReason(t, runScript(t, "sleep 1000 & echo $! > "+file+"; exit 0", 0), OK)
 	gone("a program that leaves a child behind")

@@ -130,7 +130,7 @@ func TestMySQLProbeLeavesALoginBehind(t *testing.T) {
 			serve(c)
 			saw <- <-said
 		})
-		r := probeOnce(t, Options{Kind: "mysql", User: user, Timeout: 200 * time.Millisecond}, target)
+		r := probeOnce(t, Options{Kind: "mysql", User: user, Timeout: time.Second}, target)
 		close(late)
 		wantReason(t, r, Timeout)
 		if said := <-saw; len(said) != 2 || !bytes.Contains(said[0].body, []byte(stranger)) || !bytes.Equal(said[1].body, []byte{1}) {
@@ -223,7 +223,9 @@ func TestMySQLProbeWithUser(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			serve, _ := mysqlServer(c.hello, c.answers...)
-			o.Timeout = time.Second
+			if o.Timeout = 10 * time.Second; c.want == "" || c.want == Timeout {
+				o.Timeout = time.Second
+			}
 			r := probeOnce(t, o, listen(t, serve))
 			if r.Alive || c.want != "" && r.Reason != c.want || !strings.Contains(r.Detail, c.words) || strings.Contains(r.Detail, "geheim") {
 				t.Errorf("%+v, want %s, %q", r, c.want, c.words)

@@ -66,7 +66,6 @@ var halves = map[string]string{
 // wrongs are servers that are none, for every kind that connects: what the probe must find within its timeout.
 func wrongs(t *testing.T, o Options) {
 	t.Helper()
-	o.Timeout = 300 * time.Millisecond
 	for _, c := range []struct {
 		name  string
 		serve func(net.Conn)
@@ -110,6 +109,10 @@ func wrongs(t *testing.T, o Options) {
 		}, "closed tls unexpected protocol"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			o := o
+			if o.Timeout = 10 * time.Second; strings.Contains(c.want, "timeout") {
+				o.Timeout = 300 * time.Millisecond
+			}
 			start := time.Now()
 			r := probeOnce(t, o, listen(t, c.serve))
 			if r.Alive || !strings.Contains(" "+c.want+" ", " "+r.Reason+" ") || r.Detail == "" || len(r.Detail) > 600 {
