@@ -25,7 +25,7 @@ func TestRandomFollowsWeights(t *testing.T) {
 		}
 		for i, weight := range weights[:5-len(step.exclude)] {
 			want := float64(n) * float64(weight) / float64(step.sum)
-			if got := float64(counts[addr(i)]); math.Abs(got-want) > 6*math.Sqrt(want)+1 {
+			if got := float64(counts[addr(i)]); math.Abs(got-want) > 6*math.Sqrt(want)+4 { // 4: the lightest is to get 1.5, whose tail is longer
 				t.Errorf("without %v, weight %d got %.0f of %d, expected %.0f", step.exclude, weight, got, n, want)
 			}
 		}
