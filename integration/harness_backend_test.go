@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -172,20 +173,20 @@ func resetter(t *testing.T, addr netip.AddrPort) *backend {
 	})
 }
 
-// refuse makes connects to an address be refused, and keeps others from listening there: a socket that is bound and does
-// not listen.
-func refuse(t *testing.T, addr netip.AddrPort) {
-	t.Helper()
-	fd := bound(t, addr)
-	t.Cleanup(func() { syscall.Close(fd) })
-}
-
 // hang makes connects to an address hang, as if SYNs were dropped: a listener that does not accept and whose queue is full.
 func hang(t *testing.T, addr netip.AddrPort) {
 	t.Helper()
-	fd := bound(t, addr)
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.Listen(fd, 0); err != nil {
+	ln, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cerr := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) })
+	if err := errors.Join(cerr, err); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -195,17 +196,4 @@ func hang(t *testing.T, addr netip.AddrPort) {
 		}
 		t.Cleanup(func() { c.Close() })
 	}
-}
-
-func bound(t *testing.T, addr netip.AddrPort) int {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}); err != nil {
-		syscall.Close(fd)
-		t.Fatal(err)
-	}
-	return fd
 }
