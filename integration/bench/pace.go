@@ -21,7 +21,11 @@ type delays []time.Duration
 
 func (d delays) at(share float64) time.Duration { return d[int(share*float64(len(d)-1))] }
 
-// describe gives the medians of several conversations, and in brackets their extremes.
+// late is what a client on the same machine notices.
+const late = time.Millisecond
+
+// describe gives the medians of several conversations, and in brackets their extremes; and how many messages of all of them were late,
+// which is steadier where a few moments in each conversation decide.
 func describe(rounds []delays) string {
 	var parts []string
 	for _, c := range []struct {
@@ -35,7 +39,14 @@ func describe(rounds []delays) string {
 		slices.Sort(each)
 		parts = append(parts, fmt.Sprintf("%s %v (%v to %v)", c.name, each[len(each)/2], each[0], each[len(each)-1]))
 	}
-	return strings.Join(parts, ", ")
+	all := slices.Concat(rounds...)
+	n := 0
+	for _, d := range all {
+		if d > late {
+			n++
+		}
+	}
+	return strings.Join(append(parts, fmt.Sprintf("later than %v %.2f %%", late, 100*float64(n)/float64(len(all)))), ", ")
 }
 
 // converse has n connections to addr on each of which a message of 64 bytes goes there and back at each tick, for a while. A delay
