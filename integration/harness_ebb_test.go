@@ -236,6 +236,17 @@ func (e *ebb) wantLines(t *testing.T, n int, msg string, pairs ...string) (found
 	return found
 }
 
+// linesFollow waits while ebb is 2000 lines or more behind what is asked of it: fewer than max_conns is by default, and than its log
+// holds for a slow reader. It is false if no line comes any more.
+func (e *ebb) linesFollow(begun func() int64) bool {
+	for give := time.Now().Add(patience); begun()-e.logs.count() > 2000; time.Sleep(time.Millisecond) {
+		if time.Now().After(give) {
+			return false
+		}
+	}
+	return true
+}
+
 // eventually polls until f says yes; there is no event to wait for in another process.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()

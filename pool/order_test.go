@@ -17,7 +17,7 @@ func TestRandomFollowsWeights(t *testing.T) {
 		sum     int
 	}{{nil, 65016}, {[]netip.AddrPort{addr(4)}, 16}, {[]netip.AddrPort{addr(3), addr(4)}, 8}} {
 		counts := map[netip.AddrPort]int{}
-		const n = 100_000
+		const n = 200_000 // so that the lightest gets 3: what gets less may be unlucky
 		for range n {
 			l := w.acquire(t, Request{Exclude: step.exclude})
 			counts[l.Peer().Addr()]++
@@ -25,7 +25,7 @@ func TestRandomFollowsWeights(t *testing.T) {
 		}
 		for i, weight := range weights[:5-len(step.exclude)] {
 			want := float64(n) * float64(weight) / float64(step.sum)
-			if got := float64(counts[addr(i)]); math.Abs(got-want) > 6*math.Sqrt(want)+4 { // 4: the lightest is to get 1.5, whose tail is longer
+			if got := float64(counts[addr(i)]); math.Abs(got-want) > 6*math.Sqrt(want)+1 {
 				t.Errorf("without %v, weight %d got %.0f of %d, expected %.0f", step.exclude, weight, got, n, want)
 			}
 		}
