@@ -73,7 +73,7 @@ func (v value) listFile(file string) (found []netip.Prefix) {
 		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
-		at := value{at: place{file: file, line: n}, path: v.path, raw: text, src: v.src}
+		at := value{at: place{line: n, given: &given{file: file}}, in: v.in, key: v.key, raw: text, src: v.src}
 		p, why := accessPrefix(text)
 		if why == "" {
 			found = append(found, p)
@@ -88,7 +88,7 @@ func (v value) listFile(file string) (found []netip.Prefix) {
 		v.unexpected("a list file with lines of at most %d KiB", maxListLine>>10)
 	} else if err != nil {
 		v.unexpected("a list file: %v", reason(err))
-	} else if len(found) == 0 && problems == 0 && (strings.HasSuffix(v.path, ".allow") || strings.HasSuffix(v.path, ".proxy_in")) {
+	} else if len(found) == 0 && problems == 0 && (v.key == "allow" || v.key == "proxy_in") {
 		v.unexpected("a list file with at least one prefix: nobody could come in")
 	}
 	return found
@@ -118,7 +118,7 @@ func accessPrefix(s string) (p netip.Prefix, why string) {
 }
 
 // checkAccess refuses a prefix that is both allowed and denied: none of the two is longer.
-func checkAccess(v value, l Listener) {
+func checkAccess(v value, l *Listener) {
 	both := slices.DeleteFunc(slices.Clone(l.Deny), func(p netip.Prefix) bool {
 		_, found := slices.BinarySearchFunc(l.Allow, p, netip.Prefix.Compare)
 		return !found

@@ -30,21 +30,20 @@ type port struct {
 // claims are the addresses taken on one port. The kernel binds none of them twice, and a wildcard takes every address of
 // its family; that of IPv6 is bound for both, unless it is to be for one.
 type claims struct {
-	exact           map[netip.Addr]bound
+	exact           map[netip.Addr]*bound
 	any, any4, any6 *bound // the first, and the first of each family
 }
 
 // clash gives the claim that stands in the way of another one; nil if none does.
-func (c *claims) clash(b bound) *bound {
+func (c *claims) clash(b *bound) *bound {
 	v4, v6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
 	a := b.Addr.Addr()
-	candidates := []netip.Addr{a, v6}
-	if a.Is4() {
-		candidates = append(candidates, v4)
-	}
-	for _, candidate := range candidates {
-		if b, taken := c.exact[candidate]; taken && !(b.v6only && a.Is4()) {
-			return &b
+	for _, candidate := range [...]netip.Addr{a, v6, v4} {
+		if candidate == v4 && !a.Is4() {
+			continue
+		}
+		if b := c.exact[candidate]; b != nil && !(b.v6only && a.Is4()) {
+			return b
 		}
 	}
 	switch {
@@ -58,18 +57,18 @@ func (c *claims) clash(b bound) *bound {
 	return nil
 }
 
-func (c *claims) take(b bound) {
+func (c *claims) take(b *bound) {
 	a := b.Addr.Addr()
 	c.exact[a] = b
 	if c.any == nil {
-		c.any = &b
+		c.any = b
 	}
 	first := &c.any6
 	if a.Is4() {
 		first = &c.any4
 	}
 	if *first == nil {
-		*first = &b
+		*first = b
 	}
 }
 
@@ -77,12 +76,13 @@ func (c *claims) take(b bound) {
 func (s *source) checkListens(c *Config) {
 	bounds := s.listens
 	if addr, err := netip.ParseAddrPort(c.Admin.Listen); err == nil && !s.adminWritten {
-		admin := value{path: "admin.listen", src: s}
+		admin := value{in: "admin", key: "listen", src: s}
 		bounds = append([]bound{{value: admin, Endpoint: Endpoint{Network: "tcp", Addr: addr}}}, bounds...)
 	}
 	taken := make(map[port]*claims)
-	passed := make(map[Endpoint]bound)
-	for _, b := range bounds {
+	passed := make(map[Endpoint]*bound)
+	for i := range bounds {
+		b := &bounds[i]
 		if b.Passed != "" || b.Path != "" {
 			if first, twice := passed[b.Endpoint]; twice {
 				b.fail("found %s, which %s has, expected each socket once", b.Endpoint, first.origin())
@@ -93,7 +93,7 @@ func (s *source) checkListens(c *Config) {
 		}
 		p := port{b.Network, b.Addr.Port()}
 		if taken[p] == nil {
-			taken[p] = &claims{exact: make(map[netip.Addr]bound)}
+			taken[p] = &claims{exact: make(map[netip.Addr]*bound)}
 		}
 		if first := taken[p].clash(b); first != nil {
 			b.fail("found %s, which overlaps %s of %s, expected each address once", b.shown(), first.shown(), first.origin())

@@ -150,8 +150,9 @@ func readCheck(p *Pool, v value) {
 
 // checkUses refuses keys that a kind has no use for, unless they say what holds anyway.
 func (v value) checkUses(kind string) {
-	names, entries, _ := v.table()
-	for _, name := range names {
+	entries, _ := v.table()
+	for _, e := range entries {
+		name := e.key
 		var users []string
 		for _, k := range checkKindWords {
 			if slices.Contains(strings.Fields(checkUses[k]), name) {
@@ -163,9 +164,9 @@ func (v value) checkUses(kind string) {
 			continue
 		}
 		c := *unset.Pools[0].Check
-		k.read(&c, entries[name])
+		k.read(&c, e)
 		if !reflect.DeepEqual(c, *unset.Pools[0].Check) {
-			entries[name].fail("found with kind %q, which has no use for it, expected with kind %s", kind, choice(users))
+			e.fail("found with kind %q, which has no use for it, expected with kind %s", kind, choice(users))
 		}
 	}
 }

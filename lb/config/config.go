@@ -18,7 +18,7 @@ type Config struct {
 	Listeners       []Listener    // in the order of the file
 	Pools           []Pool        // sorted by name
 
-	places map[string]value // where it was written, for Problem
+	places *places // where it was written, for Problem
 }
 
 // Log says what is logged, and how.

@@ -56,7 +56,7 @@ func ask[T any](keys []key[T]) (list []keyed) {
 			continue
 		}
 		expected := func(raw any) string {
-			v := value{path: k.name, raw: raw, src: new(source)}
+			v := value{key: k.name, raw: raw, src: new(source)}
 			k.read(new(T), v)
 			if len(v.src.problems) == 0 {
 				return ""

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"net"
 	"strings"
 )
@@ -84,7 +83,7 @@ func (f *Flags) Set(name, text string) error {
 
 // value is the tree's node for one use of a flag.
 func (d flagDef) value(src *source, raw any) value {
-	return value{at: place{flag: "--" + d.Name}, path: d.table + "." + d.key, raw: raw, src: src}
+	return value{at: place{given: &given{flag: "--" + d.Name}}, in: d.table, key: d.key, raw: raw, src: src}
 }
 
 // entry is the tree's node for all uses of a flag.
@@ -102,25 +101,29 @@ func (d flagDef) entry(src *source, texts []string) value {
 }
 
 // override puts the flags into the tree of a file.
-func (f *Flags) override(root value) {
+func (f *Flags) override(root value) value {
+	top := root.raw.(table)
 	for _, d := range flagDefs {
 		texts := f.given[d.Name]
 		if len(texts) == 0 {
 			continue
 		}
 		v := d.entry(root.src, texts)
-		switch top := root.raw.(map[string]value); {
-		case !d.topTable():
+		if !d.topTable() {
 			v.fail("found beside -c, expected in the file")
-		default:
-			if !root.has(d.table) {
-				top[d.table] = root.child(d.table, map[string]value{})
-			}
-			if t, ok := top[d.table].raw.(map[string]value); ok { // otherwise the file's own mistake
-				t[d.key] = v
-			}
+			continue
+		}
+		part, there := top.find(d.table)
+		if !there {
+			part = value{at: root.at, key: d.table, raw: table{}, src: root.src}
+		}
+		if t, ok := part.raw.(table); ok { // otherwise the file's own mistake
+			part.raw = t.with(v)
+			top = top.with(part)
 		}
 	}
+	root.raw = top
+	return root
 }
 
 // standIns take the place of flags that must be given and were not, so that the others can still be judged.
@@ -130,10 +133,7 @@ var standIns = map[string]string{"listen": "tcp://127.0.0.1:1", "to": "refused.i
 // --to; listener, pool and resolver are named "default". The error is Problems.
 func FromFlags(f *Flags) (*Config, error) {
 	src := new(source)
-	tables := make(map[string]map[string]value)
-	for _, table := range []string{"admin", "log", "relay", "listener", "pool", "backend", "check", "resolver"} {
-		tables[table] = make(map[string]value)
-	}
+	tables := make(map[string]table)
 	var listeners, backends []value
 	for _, d := range flagDefs {
 		texts := f.given[d.Name]
@@ -154,23 +154,28 @@ func FromFlags(f *Flags) (*Config, error) {
 		case d.table == "check" && len(f.given["check"]) == 0:
 			d.value(src, nil).fail("found without --check, expected both")
 		default:
-			tables[d.table][d.key] = d.entry(src, texts)
+			tables[d.table] = append(tables[d.table], d.entry(src, texts))
 		}
 	}
-	root := value{raw: make(map[string]value), src: src}
-	top := root.raw.(map[string]value)
-	for _, table := range []string{"admin", "log", "relay"} {
-		top[table] = root.child(table, tables[table])
+	top := func(key string, raw any) value {
+		if t, is := raw.(table); is {
+			raw = newTable(t...)
+		}
+		return value{key: key, raw: raw, src: src}
 	}
-	top["resolver"] = root.child("resolver", map[string]value{"default": root.child("resolver.default", tables["resolver"])})
-	top["listener"] = root.child("listener", root.listeners(listeners, tables["listener"]))
-	pool := tables["pool"]
-	pool["backend"] = root.child("backend", root.backends(backends, tables["backend"]))
+	named := func(key string, t table) value { // "default"
+		v := top(key, nil)
+		v.raw = table{v.child("default", newTable(t...))}
+		return v
+	}
+	pool := append(tables["pool"], top("backend", src.backends(backends, tables["backend"])))
 	if len(tables["check"]) > 0 {
-		pool["check"] = root.child("check", tables["check"])
+		pool = append(pool, top("check", tables["check"]))
 	}
-	top["pool"] = root.child("pool", map[string]value{"default": root.child("pool.default", pool)})
-	c := read(root)
+	c := read(value{src: src, raw: newTable(
+		top("admin", tables["admin"]), top("log", tables["log"]), top("relay", tables["relay"]), named("resolver", tables["resolver"]),
+		top("listener", src.listeners(listeners, tables["listener"])), named("pool", pool),
+	)})
 	if err := src.problems.err(); err != nil {
 		return nil, err
 	}
@@ -178,46 +183,43 @@ func FromFlags(f *Flags) (*Config, error) {
 }
 
 // listeners makes one listener of each address. The first is named "default", the others "default-2" and so on.
-func (v value) listeners(addresses []value, shared map[string]value) []value {
+func (s *source) listeners(addresses []value, shared table) []value {
 	var out []value
 	for i, a := range addresses {
 		name := "default"
 		if i > 0 {
 			name = fmt.Sprintf("default-%d", i+1)
 		}
-		t := map[string]value{"listen": a, "name": v.child("name", name), "pool": v.child("pool", "default")}
-		maps.Copy(t, shared)
-		out = append(out, value{at: a.at, raw: t, src: v.src})
+		t := table{a, {key: "name", raw: name, src: s}, {key: "pool", raw: "default", src: s}}
+		out = append(out, value{at: a.at, raw: newTable(append(t, shared...)...), src: s})
 	}
 	return out
 }
 
 // backends makes one backend of each HOST:PORT[,weight=N][,tier=N] and srv+NAME[,tier=N].
-func (v value) backends(targets []value, shared map[string]value) []value {
+func (s *source) backends(targets []value, shared table) []value {
 	var out []value
 	for i, target := range targets {
 		t := target.backend()
 		if t == nil { // a stand-in, so that the flags for all backends can still be judged
-			t = map[string]value{"host": v.child("host", "refused.invalid"), "port": v.child("port", int64(i+1))}
+			t = table{{key: "host", raw: "refused.invalid", src: s}, {key: "port", raw: int64(i + 1), src: s}}
 		}
-		maps.Copy(t, shared)
-		out = append(out, value{at: target.at, raw: t, src: v.src})
+		out = append(out, value{at: target.at, raw: newTable(append(t, shared...)...), src: s})
 	}
 	return out
 }
 
 // backend reads HOST:PORT[,weight=N][,tier=N] or srv+NAME[,tier=N] into the keys of a backend; nil if it is something else.
-func (v value) backend() map[string]value {
+func (v value) backend() table {
 	const expected = "HOST:PORT[,weight=N][,tier=N] or srv+NAME[,tier=N]"
 	text, options, more := strings.Cut(v.raw.(string), ",")
 	part := func(name, text string) value {
-		p := v
-		p.at.part, p.raw = name, text
-		return p
+		return value{at: place{given: &given{flag: v.at.flag(), part: name}}, in: v.in, key: name, raw: text, src: v.src}
 	}
-	var t map[string]value
+	var t table
 	if name, srv := strings.CutPrefix(text, "srv+"); srv {
-		t = map[string]value{"host": part("name", name), "type": part("type", "srv")}
+		t = table{part("name", name), part("type", "srv")}
+		t[0].key = "host"
 	} else {
 		host, port, err := net.SplitHostPort(text)
 		if err != nil {
@@ -228,7 +230,7 @@ func (v value) backend() map[string]value {
 			v.unexpected("%s: %s", expected, why)
 			return nil
 		}
-		t = map[string]value{"host": part("host", host), "port": part("port", port)}
+		t = table{part("host", host), part("port", port)}
 	}
 	for more {
 		var option string
@@ -238,11 +240,11 @@ func (v value) backend() map[string]value {
 			v.unexpected("%s: %q is neither%s", expected, option, suggestion(name, []string{"weight", "tier"}))
 			return nil
 		}
-		if _, twice := t[name]; twice {
+		if _, twice := t.find(name); twice {
 			v.unexpected("%s: %s stands there twice", expected, name)
 			return nil
 		}
-		t[name] = part(name, text)
+		t = append(t, part(name, text))
 	}
 	return t
 }

@@ -163,24 +163,23 @@ const (
 
 // readTable fills into from a table: every known key is read, all others are refused.
 func readTable[T any](v value, keys []key[T], into *T) bool {
-	names, entries, ok := v.table()
+	entries, ok := v.table()
 	if !ok {
 		return false
 	}
-	for _, name := range names {
-		e := entries[name]
-		k := find(keys, name)
+	for _, e := range entries {
+		k := find(keys, e.key)
 		switch {
 		case k == nil:
-			e.unknown(known(keys), name)
+			e.unknown(known(keys), e.key)
 		case k.read == nil:
 			e.fail("%s", cmp.Or(k.why, notYet))
 		default:
 			k.read(into, e)
 		}
 	}
-	for _, k := range keys {
-		if _, found := entries[k.name]; !found && k.need != "" {
+	for i := range keys {
+		if k := &keys[i]; k.need != "" && !v.has(k.name) {
 			v.child(k.name, nil).fail("missing, expected %s", k.need)
 		}
 	}

@@ -53,3 +53,45 @@ func TestRU10MistakesInLargeFiles(t *testing.T) {
 		t.Errorf("ten megabytes: %v", err)
 	}
 }
+
+// many is a config of so many listeners, each with a pool of ten backends.
+func many(listeners int) string {
+	var b strings.Builder
+	for i := range listeners {
+		fmt.Fprintf(&b, "[[listener]]\nname = \"l%d\"\nlisten = \"tcp://127.2.%d.%d:7001\"\npool = \"p%d\"\n[pool.p%d]\n", i, i>>8, i&255, i, i)
+		for n := range 10 {
+			fmt.Fprintf(&b, "[[pool.p%d.backend]]\nhost = \"127.1.%d.%d\"\nport = %d\n", i, i>>8, i&255, n+1)
+		}
+	}
+	return b.String()
+}
+
+// A reload reads all of a file, and what that leaves to be collected takes time from sessions. Most of it is the library's.
+func TestReadingAllocatesLittleMoreThanTheLibrary(t *testing.T) {
+	text := many(100)
+	library := testing.AllocsPerRun(2, func() {
+		if _, err := decodeTOML(text); err != nil {
+			t.Fatal(err)
+		}
+	})
+	all := testing.AllocsPerRun(2, func() {
+		if _, err := Parse("f", text, nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if share := all / library; share > 1.5 { // 1.36
+		t.Errorf("reading makes %.0f allocations, %.2f times the library's %.0f", all, share, library)
+	}
+}
+
+// BenchmarkParse1000Listeners reads a file of 1000 listeners and 10,000 backends.
+func BenchmarkParse1000Listeners(b *testing.B) {
+	text := many(1000)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := Parse("f", text, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -18,38 +18,51 @@ type keyLines struct {
 	pos  int
 	line int // of pos, from 1
 
-	at      map[string]int // path -> line where it first appears
-	tables  map[string]int // path of an array of tables -> number of its last element
-	tooDeep int            // line that exceeds maxDepth; 0 if none does
-	again   []again        // keys with two values
+	at      map[step]node
+	tables  map[int32]int // id of an array of tables -> number of its last element
+	parts   []string      // of the key that was read last
+	tooDeep int           // line that exceeds maxDepth; 0 if none does
+	again   []again       // keys with two values
+}
+
+// step leads from a table to what a key of it stands for, or from a list to an element.
+type step struct {
+	from  int32 // id of the node; 0 is the top
+	index int32 // from 1, of an element; 0 for a key
+	key   string
+}
+
+// node is what a step leads to.
+type node struct {
+	id   int32 // from 1
+	line int32 // where it first appears
 }
 
 // again is a second value of a key. The library refuses most of them, but not a.b = 1 before a = 2.
 type again struct {
-	path        string
+	step
 	line, first int
 }
 
-// pathKey extends a path by a key. A path is a string only so that it can be the key of a map.
-func pathKey(path, key string) string { return path + "\x00" + key }
-
-// pathIndex extends a path by the number of an element, from 0.
-func pathIndex(path string, i int) string { return path + "\x00#" + strconv.Itoa(i) }
-
-// showPath is a path as problems name it.
-func showPath(path string) string {
-	var parts []string
-	for part := range strings.SplitSeq(path[1:], "\x00") {
-		if !strings.HasPrefix(part, "#") {
-			parts = append(parts, showKey(part))
+// path is how problems name the key.
+func (a again) path(steps map[int32]step) string {
+	path := showKey(a.key)
+	for to := a.step; to.from != 0; {
+		if to = steps[to.from]; to.index == 0 {
+			path = showKey(to.key) + "." + path
 		}
 	}
-	return strings.Join(parts, ".")
+	return path
 }
 
+func keyStep(from int32, key string) step { return step{from: from, key: key} }
+
+// elementStep leads to the element i, from 0.
+func elementStep(from int32, i int) step { return step{from: from, index: int32(i) + 1} }
+
 func scanLines(text string) *keyLines {
-	s := &keyLines{text: text, line: 1, at: make(map[string]int, strings.Count(text, "\n")), tables: make(map[string]int)}
-	table := ""
+	s := &keyLines{text: text, line: 1, at: make(map[step]node, strings.Count(text, "\n")), tables: make(map[int32]int)}
+	table := int32(0)
 	for {
 		s.skip(true)
 		var ok bool
@@ -98,74 +111,85 @@ func (s *keyLines) skip(newlines bool) {
 	}
 }
 
-func (s *keyLines) note(path string) {
-	if _, known := s.at[path]; !known {
-		s.at[path] = s.line
+// node gives the node that a step leads to, and notes it if it is new.
+func (s *keyLines) node(to step) (n node, known bool) {
+	if n, known = s.at[to]; !known {
+		n = node{id: int32(len(s.at)) + 1, line: int32(s.line)}
+		s.at[to] = n
 	}
+	return n, known
 }
 
-// header reads the rest of [a.b] or [[a.b]] and gives the path of the table that follows.
-func (s *keyLines) header(array bool) (path string, ok bool) {
-	parts, ok := s.key()
-	if !ok || !s.accept("]") || array && !s.accept("]") {
-		return "", false
+// header reads the rest of [a.b] or [[a.b]] and gives the table that follows.
+func (s *keyLines) header(array bool) (table int32, ok bool) {
+	if !s.key() || !s.accept("]") || array && !s.accept("]") {
+		return 0, false
 	}
-	for i, part := range parts {
-		path = pathKey(path, part)
-		s.note(path)
-		last, isArray := s.tables[path]
-		if array && i == len(parts)-1 {
+	for i, part := range s.parts {
+		n, _ := s.node(keyStep(table, part))
+		last, isArray := s.tables[n.id]
+		if array && i == len(s.parts)-1 {
 			if isArray {
 				last++
 			}
-			s.tables[path] = last
+			s.tables[n.id] = last
 			isArray = true
 		}
 		if isArray {
-			path = pathIndex(path, last)
-			s.note(path)
+			n, _ = s.node(elementStep(n.id, last))
 		}
+		table = n.id
 	}
-	return path, true
+	return table, true
 }
 
 // pair reads key = value.
-func (s *keyLines) pair(table string, depth int) bool {
-	parts, ok := s.key()
-	if !ok {
+func (s *keyLines) pair(table int32, depth int) bool {
+	if !s.key() {
 		return false
 	}
-	path := table
-	for i, part := range parts {
-		path = pathKey(path, part)
-		if first := s.at[path]; first > 0 && i == len(parts)-1 {
-			s.again = append(s.again, again{path, s.line, first})
+	id, depth := table, depth+len(s.parts)
+	for i, part := range s.parts {
+		to := keyStep(id, part)
+		n, known := s.node(to)
+		if known && i == len(s.parts)-1 {
+			s.again = append(s.again, again{to, s.line, int(n.line)})
 		}
-		s.note(path)
+		id = n.id
 	}
 	if !s.accept("=") {
 		return false
 	}
 	s.skip(false)
-	return s.value(path, depth+len(parts))
+	return s.value(id, depth)
 }
 
-// key reads a key, dotted or not, and the blanks around it.
-func (s *keyLines) key() (parts []string, ok bool) {
+// steps gives the step that leads to each node, by its id.
+func (s *keyLines) steps() map[int32]step {
+	steps := make(map[int32]step, len(s.at))
+	for to, n := range s.at {
+		steps[n.id] = to
+	}
+	return steps
+}
+
+// key reads a key, dotted or not, and the blanks around it, into parts.
+func (s *keyLines) key() bool {
+	s.parts = s.parts[:0]
 	for {
 		s.skip(false)
 		part, ok := s.keyPart()
 		if !ok {
-			return nil, false
+			return false
 		}
-		parts = append(parts, part)
-		if len(parts) > maxDepth {
+		s.parts = append(s.parts, part)
+		if len(s.parts) > maxDepth {
 			s.tooDeep = s.line
-			return nil, false
+			return false
 		}
 		s.skip(false)
 		if !s.accept(".") {
-			return parts, true
+			return true
 		}
 	}
 }
@@ -227,7 +251,7 @@ func (s *keyLines) quotedLines(quotes string) bool {
 	return false
 }
 
-func (s *keyLines) value(path string, depth int) bool {
+func (s *keyLines) value(id int32, depth int) bool {
 	switch {
 	case depth > maxDepth:
 		s.tooDeep = s.line
@@ -242,12 +266,11 @@ func (s *keyLines) value(path string, depth int) bool {
 		return s.quoted()
 	case s.accept("["):
 		return s.elements("]", func(i int) bool {
-			element := pathIndex(path, i)
-			s.note(element)
-			return s.value(element, depth+1)
+			n, _ := s.node(elementStep(id, i))
+			return s.value(n.id, depth+1)
 		})
 	case s.accept("{"):
-		return s.elements("}", func(int) bool { return s.pair(path, depth) })
+		return s.elements("}", func(int) bool { return s.pair(id, depth) })
 	}
 	start := s.pos
 	for s.pos < len(s.text) && !strings.ContainsRune(",]}#\n", rune(s.text[s.pos])) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -59,8 +58,9 @@ k = 3
 	}
 	got := make(map[string]int)
 	lines := scanLines(text)
-	for path, line := range lines.at {
-		got[strings.ReplaceAll(path[1:], "\x00", "/")] = line
+	steps := lines.steps()
+	for to, n := range lines.at {
+		got[written(steps, to)] = int(n.line)
 	}
 	for _, path := range slices.Sorted(maps.Keys(want)) {
 		if got[path] != want[path] {
@@ -77,6 +77,18 @@ k = 3
 	}
 }
 
+// written is the path of what a step leads to, with the indices of lists.
+func written(steps map[int32]step, to step) string {
+	path := to.key
+	if to.index > 0 {
+		path = fmt.Sprintf("#%d", to.index-1)
+	}
+	if to.from == 0 {
+		return path
+	}
+	return written(steps, steps[to.from]) + "/" + path
+}
+
 // unlocated lists what the library decoded and the scanner did not see.
 func unlocated(text string) (paths []string) {
 	tree, err := decodeTOML(text)
@@ -84,26 +96,32 @@ func unlocated(text string) (paths []string) {
 		return nil
 	}
 	at := scanLines(text).at
-	var walk func(path string, raw any)
-	walk = func(path string, raw any) {
-		if path != "" && at[path] == 0 {
-			paths = append(paths, fmt.Sprintf("%q", path))
+	var inside func(path string, id int32, raw any)
+	walk := func(path string, to step, raw any) {
+		path = fmt.Sprintf("%s/%q#%d", path, to.key, to.index)
+		n, known := at[to]
+		if !known || n.line < 1 {
+			paths = append(paths, path)
+			return
 		}
+		inside(path, n.id, raw)
+	}
+	inside = func(path string, id int32, raw any) {
 		switch raw := raw.(type) {
 		case map[string]any:
 			for key, e := range raw {
-				walk(pathKey(path, key), e)
+				walk(path, keyStep(id, key), e)
 			}
 		case []map[string]any:
 			for i, e := range raw {
-				walk(pathIndex(path, i), e)
+				walk(path, elementStep(id, i), e)
 			}
 		case []any:
 			for i, e := range raw {
-				walk(pathIndex(path, i), e)
+				walk(path, elementStep(id, i), e)
 			}
 		}
 	}
-	walk("", tree)
+	inside("", 0, tree)
 	return paths
 }

@@ -8,10 +8,16 @@ import (
 func readListeners(c *Config, v value) {
 	seen := make(map[string]place)
 	v.src.preread = make(map[string]value)
-	for _, e := range v.tables("[[listener]]") {
-		l := unset.Listeners[0]
+	entries := v.tables("[[listener]]")
+	c.Listeners = make([]Listener, 0, len(entries))
+	v.src.listens = slices.Grow(v.src.listens, len(entries))
+	for _, e := range entries {
+		n := len(c.Listeners)
+		c.Listeners = append(c.Listeners, unset.Listeners[0])
+		l := &c.Listeners[n]
 		first := len(v.src.listens)
-		if !readTable(e, listenerKeys, &l) {
+		if !readTable(e, listenerKeys, l) {
+			c.Listeners = c.Listeners[:n]
 			continue
 		}
 		for i := range v.src.listens[first:] {
@@ -29,13 +35,12 @@ func readListeners(c *Config, v value) {
 		} else if l.Name != "" {
 			seen[l.Name] = name.at
 		}
-		c.Listeners = append(c.Listeners, l)
 	}
 }
 
 // checkUDP refuses a UDP listener whose flows would never end: nothing but idle_timeout ends them. With TCP beside it,
 // "off" is for TCP, and UDP has its default.
-func checkUDP(v value, l Listener) {
+func checkUDP(v value, l *Listener) {
 	if len(l.Listen) == 0 || slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network != "udp" }) {
 		return
 	}
@@ -49,7 +54,7 @@ func checkUDP(v value, l Listener) {
 }
 
 // checkProxyIn refuses a PROXY header where there are only datagrams to put it in, and notes who says how long to wait for none.
-func checkProxyIn(v value, l Listener) {
+func checkProxyIn(v value, l *Listener) {
 	udp := slices.ContainsFunc(l.Listen, func(e Endpoint) bool { return e.Network == "udp" })
 	switch {
 	case len(l.ProxyIn) > 0 && udp:
@@ -60,7 +65,7 @@ func checkProxyIn(v value, l Listener) {
 }
 
 // checkMode refuses keys for UDP that the listener has no use for, unless they say what holds anyway.
-func checkMode(v value, l Listener) {
+func checkMode(v value, l *Listener) {
 	if !v.sound("listen", "mode", "responses", "requests", "max_flows_per_source", "quic_id_length", "quic_server_length", "pass_ecn", "pass_dscp") {
 		return
 	}
@@ -95,7 +100,7 @@ func readIdleTimeout(l *Listener, v value) {
 }
 
 // checkSources refuses a length of prefixes that nothing is counted by.
-func checkSources(v value, l Listener) {
+func checkSources(v value, l *Listener) {
 	of := &unset.Listeners[0]
 	same := l.SourcePrefixIPv4 == of.SourcePrefixIPv4 && l.SourcePrefixIPv6 == of.SourcePrefixIPv6
 	if !same && l.SourceMaxConns == 0 && l.SourceRate == 0 && v.sound("source_max_conns", "source_rate") {

@@ -72,7 +72,7 @@ func Parse(file, text string, flags *Flags) (*Config, error) {
 	if flags == nil {
 		flags = new(Flags)
 	}
-	src := new(source)
+	src := &source{file: file}
 	text = strings.TrimPrefix(text, "\ufeff") // the library does too, and its offsets are without it
 	if i := binaryAt(text); i >= 0 {
 		src.add(file, 1+strings.Count(text[:i], "\n"), "syntax", "found binary data, expected a TOML file in UTF-8")
@@ -84,10 +84,10 @@ func Parse(file, text string, flags *Flags) (*Config, error) {
 	}
 	syntax := src.problems
 	src.problems = nil
-	root := build(value{at: place{file: file, line: 1}, src: src}, "", tree, lines)
-	flags.override(root)
+	root := value{at: place{line: 1}, src: src}.buildTable("", tree, 0, lines)
+	root = flags.override(root)
 	if !root.has("listener") {
-		root.child("listener", nil).fail("missing, expected at least one [[listener]]")
+		value{at: root.at, key: "listener", src: src}.fail("missing, expected at least one [[listener]]")
 	}
 	c := read(root)
 	for _, p := range src.problems {
@@ -129,9 +129,9 @@ const maxSyntax = 20
 // decode parses the text. The library stops at its first error; if that is in a line of one key and its value, a text
 // without the value takes the place of the line, so that one run also finds what is wrong elsewhere. The lines replaced
 // are broken: nothing that is found there later means anything. The tree is nil if there is no going on.
-func (s *source) decode(file, text string) (at map[string]int, tree map[string]any, broken map[int]bool) {
+func (s *source) decode(file, text string) (lines *keyLines, tree map[string]any, broken map[int]bool) {
 	broken = make(map[int]bool)
-	rows := strings.SplitAfter(text, "\n")
+	var rows []string
 	for {
 		lines := scanLines(text)
 		if lines.tooDeep > 0 {
@@ -140,10 +140,16 @@ func (s *source) decode(file, text string) (at map[string]int, tree map[string]a
 		}
 		tree, err := decodeTOML(text)
 		if err == nil {
-			for _, a := range lines.again {
-				s.add(file, a.line, showPath(a.path), fmt.Sprintf("found again, first on line %d, expected each key once", a.first))
+			if len(lines.again) > 0 {
+				steps := lines.steps()
+				for _, a := range lines.again {
+					s.add(file, a.line, a.path(steps), fmt.Sprintf("found again, first on line %d, expected each key once", a.first))
+				}
 			}
-			return lines.at, tree, broken
+			return lines, tree, broken
+		}
+		if rows == nil {
+			rows = strings.SplitAfter(text, "\n")
 		}
 		// Position.Line is that of the next line if the error is the end of a line.
 		line := min(1+strings.Count(text[:min(max(0, err.Position.Start), len(text))], "\n"), len(rows))
@@ -200,42 +206,50 @@ func notTOML(message string) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// build makes the tree of values from what the library decoded and the scanner located. v has everything but raw. Nothing of
-// the tree is a part of the text: a pool may live for months, and would keep all of the file that it came with.
-func build(v value, path string, raw any, lines map[string]int) value {
-	locate := func(child value, path string) value {
-		if line := lines[path]; line > 0 {
-			child.at.line = line
-		}
-		return child
-	}
+// build makes the value of what the library decoded and the scanner located. Nothing of it is a part of the text: a pool may
+// live for months, and would keep all of the file that it came with.
+func (v value) build(raw any, id int32, lines *keyLines) value {
 	switch raw := raw.(type) {
 	case map[string]any:
-		t := make(map[string]value, len(raw))
-		for key, e := range raw {
-			key = strings.Clone(key)
-			p := pathKey(path, key)
-			t[key] = build(locate(v.child(key, nil), p), p, e, lines)
-		}
-		v.raw = t
+		return v.buildTable(v.path(), raw, id, lines)
 	case []map[string]any:
-		l := make([]value, len(raw))
+		path, list := v.path(), make([]value, len(raw))
 		for i, e := range raw {
-			p := pathIndex(path, i)
-			l[i] = build(locate(v, p), p, e, lines)
+			n := lines.at[elementStep(id, i)]
+			list[i] = v.located(n).buildTable(path, e, n.id, lines)
 		}
-		v.raw = l
+		v.raw = list
 	case []any:
-		l := make([]value, len(raw))
+		list := make([]value, len(raw))
 		for i, e := range raw {
-			p := pathIndex(path, i)
-			l[i] = build(locate(v, p), p, e, lines)
+			n := lines.at[elementStep(id, i)]
+			list[i] = v.located(n).build(e, n.id, lines)
 		}
-		v.raw = l
+		v.raw = list
 	case string:
 		v.raw = strings.Clone(raw)
 	default:
 		v.raw = raw
+	}
+	return v
+}
+
+// buildTable is build for a table whose path is known.
+func (v value) buildTable(path string, raw map[string]any, id int32, lines *keyLines) value {
+	t := make(table, 0, len(raw))
+	for key, e := range raw {
+		n := lines.at[keyStep(id, key)]
+		entry := value{at: v.at, in: path, key: strings.Clone(key), src: v.src}.located(n)
+		t = append(t, entry.build(e, n.id, lines))
+	}
+	v.raw = newTable(t...)
+	return v
+}
+
+// located is the value at its own line, if that is known.
+func (v value) located(n node) value {
+	if n.line > 0 {
+		v.at.line = int(n.line)
 	}
 	return v
 }

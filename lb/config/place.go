@@ -4,16 +4,29 @@ import "strconv"
 
 // place is where a value was written.
 type place struct {
+	line  int    // 0 if that is not known
+	given *given // nil: in the file that is read
+}
+
+// given is who gave a value.
+type given struct {
 	file string
-	line int
 	flag string // "--name"; then there is neither file nor line
 	part string // of a flag's value: "weight"
 }
 
+// flag is the flag that gave the value; "" if none did.
+func (p place) flag() string {
+	if p.given == nil {
+		return ""
+	}
+	return p.given.flag
+}
+
 // String says where, in the middle of a sentence.
 func (p place) String() string {
-	if p.flag != "" {
-		return "by " + p.flag
+	if flag := p.flag(); flag != "" {
+		return "by " + flag
 	}
 	return "on line " + strconv.Itoa(p.line)
 }
@@ -22,49 +35,59 @@ func (p place) String() string {
 // config that may have a problem of this kind: "listener NAME", which is about its addresses, "resolver NAME", "pool NAME",
 // a key, such as "admin.listen", or one of a part's socket, such as "pool NAME socket.mark".
 func (c *Config) Problem(what, text string) Problem {
-	v, ok := c.places[what]
+	if c.places == nil {
+		return Problem{Key: what, Text: text}
+	}
+	v, ok := c.places.of[what]
 	if !ok {
 		return Problem{Key: what, Text: text}
 	}
-	v.src = new(source)
+	v.src = &source{file: c.places.file}
 	v.fail("%s", text)
 	return v.src.problems[0]
 }
 
-// locate notes where the parts are of which Problem speaks.
+// places are where the parts of a config are of which Problem speaks.
+type places struct {
+	file string
+	of   map[string]value // without src
+}
+
+func (p *places) note(what string, v value) { p.of[what] = value{at: v.at, in: v.in, key: v.key} }
+
+// locate notes where the parts are.
 func (c *Config) locate(root value) {
-	c.places = make(map[string]value)
-	note := func(what string, v value) { c.places[what] = value{at: v.at, path: v.path} }
-	tables, _ := root.raw.(map[string]value)
-	for _, table := range []string{"admin", "log", "relay"} {
-		entries, _ := tables[table].raw.(map[string]value)
-		for key, v := range entries {
-			note(table+"."+key, v)
+	p := &places{root.src.file, make(map[string]value, len(c.Resolvers)+len(c.Pools)+len(c.Listeners))}
+	c.places = p
+	for _, what := range []string{"admin", "log", "relay"} {
+		entries, _ := root.written(what).raw.(table)
+		for _, v := range entries {
+			p.note(what+"."+v.key, v)
 		}
 	}
-	for _, table := range []string{"resolver", "pool"} {
-		entries, _ := tables[table].raw.(map[string]value)
-		for name, v := range entries {
-			note(table+" "+name, v)
-			c.locateSocket(table+" "+name, v)
+	for _, what := range []string{"resolver", "pool"} {
+		entries, _ := root.written(what).raw.(table)
+		for _, v := range entries {
+			p.note(what+" "+v.key, v)
+			p.noteSocket(what+" "+v.key, v)
 		}
 	}
-	list, _ := tables["listener"].raw.([]value)
+	list, _ := root.written("listener").raw.([]value)
 	for _, l := range list {
 		if name, ok := l.written("name").raw.(string); ok {
-			note("listener "+name, l.written("listen"))
-			c.locateSocket("listener "+name, l)
+			p.note("listener "+name, l.written("listen"))
+			p.noteSocket("listener "+name, l)
 		}
 	}
 }
 
-// locateSocket notes where the socket options of a part are.
-func (c *Config) locateSocket(what string, v value) {
+// noteSocket notes where the socket options of a part are.
+func (p *places) noteSocket(what string, v value) {
 	if !v.has("socket") {
 		return
 	}
-	entries, _ := v.written("socket").raw.(map[string]value)
-	for key, e := range entries {
-		c.places[what+" socket."+key] = value{at: e.at, path: e.path}
+	entries, _ := v.written("socket").raw.(table)
+	for _, e := range entries {
+		p.note(what+" socket."+e.key, e)
 	}
 }

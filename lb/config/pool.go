@@ -6,25 +6,25 @@ import (
 )
 
 func readPools(c *Config, v value) {
-	names, entries, _ := v.table()
+	entries, _ := v.table()
 	v.src.pools = make(map[string]value)
 	v.src.waiting, v.src.proxied, v.src.connecting = make(map[string]value), make(map[string]value), make(map[string]value)
-	c.Pools = make([]Pool, len(names))
-	for i, name := range names {
+	c.Pools = make([]Pool, len(entries))
+	for i, e := range entries {
 		p := &c.Pools[i]
 		*p = unset.Pools[0]
 		p.Backends, p.Check = nil, nil
-		entries[name].named("pool", name)
-		p.Name = name
-		readTable(entries[name], poolKeys, p)
-		checkWaiting(entries[name], p)
-		checkConnect(entries[name], p)
+		e.named("pool")
+		p.Name = e.key
+		readTable(e, poolKeys, p)
+		checkWaiting(e, p)
+		checkConnect(e, p)
 		if p.ProxyOut != "off" {
-			v.src.proxied[p.Name] = entries[name].written("proxy_out")
+			v.src.proxied[p.Name] = e.written("proxy_out")
 		}
-		v.src.pools[p.Name] = entries[name]
+		v.src.pools[p.Name] = e
 		if p.MaxConnecting > 0 {
-			v.src.connecting[p.Name] = entries[name].written("max_connecting")
+			v.src.connecting[p.Name] = e.written("max_connecting")
 		}
 	}
 }

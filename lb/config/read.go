@@ -28,8 +28,8 @@ func read(root value) *Config {
 }
 
 // named refuses a table whose own name cannot be one.
-func (v value) named(what, name string) {
-	if !isName(name) {
+func (v value) named(what string) {
+	if !isName(v.key) {
 		v.fail("found a %s of this name, expected 1 to 63 letters, digits, dots, hyphens and underscores", what)
 	}
 }

@@ -9,12 +9,12 @@ import (
 )
 
 func readResolvers(c *Config, v value) {
-	names, entries, _ := v.table()
-	for _, name := range names {
+	entries, _ := v.table()
+	for _, e := range entries {
 		r := unset.Resolvers[0]
-		entries[name].named("resolver", name)
-		r.Name = name
-		readResolver(entries[name], &r)
+		e.named("resolver")
+		r.Name = e.key
+		readResolver(e, &r)
 		c.Resolvers = append(c.Resolvers, r)
 	}
 }

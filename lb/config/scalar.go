@@ -53,11 +53,8 @@ func (v value) bool(dst *bool) {
 
 // int reads a whole number from low to high. The word, if there is one, stands for zero.
 func (v value) int(dst *int, low, high int, word string) {
-	expected := fmt.Sprintf("a whole number from %d to %d", low, high)
-	if word != "" {
-		expected += fmt.Sprintf(", or %q", word)
-	}
 	n, ok := v.raw.(int64)
+	quoted := ""
 	if s, isText := v.raw.(string); isText {
 		if word != "" && s == word {
 			*dst = 0
@@ -66,17 +63,25 @@ func (v value) int(dst *int, low, high int, word string) {
 		written, err := strconv.ParseInt(s, 10, 64)
 		switch {
 		case err != nil:
-		case v.at.flag != "": // flags have no types
+		case v.at.flag() != "": // flags have no types
 			n, ok = written, true
 		default:
-			expected += ", without quotes"
+			quoted = ", without quotes"
 		}
 	}
 	if !ok || n < int64(low) || n > int64(high) {
-		v.unexpected("%s", expected)
+		v.unexpected("a whole number from %d to %d%s%s", low, high, or(word), quoted)
 		return
 	}
 	*dst = int(n)
+}
+
+// or ends what is expected with a word that may stand there too, if there is one.
+func or(word string) string {
+	if word == "" {
+		return ""
+	}
+	return fmt.Sprintf(", or %q", word)
 }
 
 // factor reads a number from low to high. The word stands for zero.
@@ -97,19 +102,15 @@ func (v value) factor(dst *float64, low, high float64, word string) {
 
 // duration reads a duration from low to maxDuration. The word, if there is one, stands for zero.
 func (v value) duration(dst *time.Duration, low time.Duration, word string) {
-	or := ""
-	if word != "" {
-		or = fmt.Sprintf(", or %q", word)
-	}
 	s, isText := v.raw.(string)
 	d, err := time.ParseDuration(s)
 	switch {
 	case isText && word != "" && s == word:
 		*dst = 0
 	case !isText || err != nil || s[len(s)-1] <= '9': // ParseDuration takes a bare 0
-		v.unexpected(`a duration with its unit (ms, s, m, h), such as "30s"%s`, or)
+		v.unexpected(`a duration with its unit (ms, s, m, h), such as "30s"%s`, or(word))
 	case d < low || d > maxDuration:
-		v.unexpected("a duration from %s to %s%s", Brief(low), Brief(maxDuration), or)
+		v.unexpected("a duration from %s to %s%s", Brief(low), Brief(maxDuration), or(word))
 	default:
 		*dst = d
 	}

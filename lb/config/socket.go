@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -111,11 +110,7 @@ func (v value) seconds(dst *time.Duration, most int, word string) {
 		return
 	}
 	if s, _ := v.raw.(string); s != word && (d%time.Second != 0 || d < time.Second || d > time.Duration(most)*time.Second) {
-		or := ""
-		if word != "" {
-			or = fmt.Sprintf(", or %q", word)
-		}
-		v.unexpected("whole seconds, from 1s to %ds%s", most, or)
+		v.unexpected("whole seconds, from 1s to %ds%s", most, or(word))
 		return
 	}
 	*dst = d
@@ -223,7 +218,7 @@ func checkKeepalive(v value, s *Socket) {
 }
 
 // checkSocketNetworks refuses on a listener what only other networks have, and without an IPv6 wildcard what is for that.
-func checkSocketNetworks(v value, l Listener) {
+func checkSocketNetworks(v value, l *Listener) {
 	if len(l.Listen) == 0 || !v.has("socket") {
 		return
 	}

@@ -36,12 +36,12 @@ func readSteps(c *Check, v value) {
 	c.Steps = nil
 	for _, e := range list {
 		var s Step
-		names, _, isTable := e.table()
+		entries, isTable := e.table()
 		if !isTable || !readTable(e, stepKeys, &s) {
 			continue
 		}
-		if len(names) != 1 || s == (Step{}) && e.sound(names...) {
-			e.fail("found a step with %d things to do, expected one of %s", len(names), choice(known(stepKeys)))
+		if len(entries) != 1 || s == (Step{}) && e.sound(entries[0].key) {
+			e.fail("found a step with %d things to do, expected one of %s", len(entries), choice(known(stepKeys)))
 			continue
 		}
 		c.Steps = append(c.Steps, s)

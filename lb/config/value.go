@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +14,48 @@ const notYet = "not in this version"
 
 // value is one node of the tree.
 type value struct {
-	at   place
-	path string // as problems name it: "pool.pg.backend.port"
-	raw  any    // string, int64, float64, bool, time.Time, []value, map[string]value
-	src  *source
+	at  place
+	in  string // the path of the table that it is in, "" at the top
+	key string // what is in a list has that of the list
+	raw any    // string, int64, float64, bool, time.Time, []value, table
+	src *source
+}
+
+// path names the value in problems: "pool.pg.backend.port".
+func (v value) path() string {
+	if v.in == "" {
+		return showKey(v.key)
+	}
+	return v.in + "." + showKey(v.key)
+}
+
+// table has one entry for each key, in the order of their lines.
+type table []value
+
+// newTable puts entries into their order.
+func newTable(entries ...value) table {
+	slices.SortFunc(entries, func(a, b value) int { return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.key, b.key)) })
+	return entries
+}
+
+// find gives the entry of a key.
+func (t table) find(key string) (value, bool) {
+	for _, e := range t {
+		if e.key == key {
+			return e, true
+		}
+	}
+	return value{}, false
+}
+
+// with gives a table that has an entry too, instead of the one that had its key.
+func (t table) with(e value) table {
+	return newTable(append(slices.DeleteFunc(slices.Clone(t), func(was value) bool { return was.key == e.key }), e)...)
 }
 
 // source gathers what is found while the tree is read.
 type source struct {
+	file         string // that is read; "" is none
 	problems     Problems
 	resolverRef  []reference
 	poolRef      []reference
@@ -39,35 +72,47 @@ type source struct {
 
 // spot identifies a value.
 type spot struct {
-	place
+	given
+	line int
 	path string
+}
+
+func (v value) spot() spot { return spot{v.given(), v.at.line, v.path()} }
+
+// given says who gave the value.
+func (v value) given() given {
+	if v.at.given == nil {
+		return given{file: v.src.file}
+	}
+	return *v.at.given
 }
 
 // fail notes a problem with a value.
 func (v value) fail(format string, args ...any) {
-	p := Problem{File: v.at.file, Line: v.at.line, Key: v.path, Text: fmt.Sprintf(format, args...)}
-	if v.at.flag != "" {
-		p.Key = v.at.flag
-		if v.at.part != "" {
-			p.Text = v.at.part + ": " + p.Text
+	by := v.given()
+	p := Problem{File: by.file, Line: v.at.line, Key: v.path(), Text: fmt.Sprintf(format, args...)}
+	if by.flag != "" {
+		p.Key = by.flag
+		if by.part != "" {
+			p.Text = by.part + ": " + p.Text
 		}
 	}
 	v.src.problems = append(v.src.problems, p)
 	if v.src.bad == nil {
 		v.src.bad = make(map[spot]bool)
 	}
-	v.src.bad[spot{v.at, v.path}] = true
+	v.src.bad[v.spot()] = true
 }
 
 // origin says who gave the value, in the middle of a sentence.
 func (v value) origin() string {
 	switch {
-	case v.at.flag != "":
-		return v.at.flag
+	case v.at.flag() != "":
+		return v.at.flag()
 	case v.at.line > 0:
-		return v.path + " " + v.at.String()
+		return v.path() + " " + v.at.String()
 	}
-	return v.path
+	return v.path()
 }
 
 // unexpected says what was found and what may stand there.
@@ -83,7 +128,7 @@ func (v value) found() string {
 		if len(raw) > most {
 			return strconv.Quote(raw[:most]) + "..."
 		}
-		if v.at.flag != "" {
+		if v.at.flag() != "" {
 			if _, err := strconv.Atoi(raw); err == nil {
 				return raw
 			}
@@ -91,7 +136,7 @@ func (v value) found() string {
 		return strconv.Quote(raw)
 	case []value:
 		return "a list"
-	case map[string]value:
+	case table:
 		return "a table"
 	case time.Time:
 		return "a date"
@@ -100,13 +145,9 @@ func (v value) found() string {
 	}
 }
 
-// child is a value inside v, at the same place until it is located.
+// child is a value inside v, at the same place.
 func (v value) child(key string, raw any) value {
-	path := showKey(key)
-	if v.path != "" {
-		path = v.path + "." + path
-	}
-	return value{at: v.at, path: path, raw: raw, src: v.src}
+	return value{at: v.at, in: v.path(), key: key, raw: raw, src: v.src}
 }
 
 // showKey is a key as it may stand in a line of a problem: quoted if it is not bare, cut if it is long.
@@ -120,24 +161,20 @@ func showKey(key string) string {
 	return strconv.Quote(key)
 }
 
-// table gives the entries of a table in the order of their lines.
-func (v value) table() ([]string, map[string]value, bool) {
-	t, ok := v.raw.(map[string]value)
+// table gives the entries of a table, and refuses what is none.
+func (v value) table() (table, bool) {
+	t, ok := v.raw.(table)
 	if !ok {
 		v.noTable()
-		return nil, nil, false
 	}
-	names := slices.SortedFunc(maps.Keys(t), func(a, b string) int {
-		return cmp.Or(cmp.Compare(t[a].at.line, t[b].at.line), cmp.Compare(a, b))
-	})
-	return names, t, true
+	return t, ok
 }
 
 // noTable says what a table would look like.
 func (v value) noTable() {
 	if l, ok := v.raw.([]value); ok && len(l) > 0 {
-		if _, ok := l[0].raw.(map[string]value); ok {
-			v.fail("found a list of tables, expected one, in single brackets: [%s]", v.path)
+		if _, ok := l[0].raw.(table); ok {
+			v.fail("found a list of tables, expected one, in single brackets: [%s]", v.path())
 			return
 		}
 	}
@@ -145,15 +182,15 @@ func (v value) noTable() {
 		"backend": `, such as { host = "db.example.com", port = 5432 }`,
 		"check":   `, such as { kind = "tcp" }`,
 		"on":      `, such as { removed = "drain" }`,
-	}[v.path[strings.LastIndexByte(v.path, '.')+1:]]
+	}[v.key]
 	v.unexpected("a table%s", form)
 }
 
 // written gives the first of the named entries that a table has, and otherwise the table itself: the place to blame.
 func (v value) written(names ...string) value {
-	t, _ := v.raw.(map[string]value)
+	t, _ := v.raw.(table)
 	for _, name := range names {
-		if e, ok := t[name]; ok {
+		if e, ok := t.find(name); ok {
 			return e
 		}
 	}
@@ -162,9 +199,12 @@ func (v value) written(names ...string) value {
 
 // sound tells that none of the named entries has a problem, so that rules about several of them make sense.
 func (v value) sound(names ...string) bool {
-	t, _ := v.raw.(map[string]value)
+	t, _ := v.raw.(table)
 	for _, name := range names {
-		if e, ok := t[name]; ok && v.src.bad[spot{e.at, e.path}] {
+		if len(v.src.bad) == 0 {
+			return true
+		}
+		if e, ok := t.find(name); ok && v.src.bad[e.spot()] {
 			return false
 		}
 	}
@@ -172,15 +212,15 @@ func (v value) sound(names ...string) bool {
 }
 
 func (v value) has(name string) bool {
-	t, _ := v.raw.(map[string]value)
-	_, ok := t[name]
+	t, _ := v.raw.(table)
+	_, ok := t.find(name)
 	return ok
 }
 
 // tables gives the elements of a list of tables.
 func (v value) tables(what string) []value {
 	l, ok := v.raw.([]value)
-	switch _, one := v.raw.(map[string]value); {
+	switch _, one := v.raw.(table); {
 	case one:
 		v.fail("found one table, expected a list of them: %s", what)
 	case !ok:
