@@ -8,8 +8,9 @@ import (
 	"github.com/ebb-lb/ebb/lb/config"
 )
 
-// plan says in words what a config changes of another, a line for each part. Nothing is looked at but the two.
-func plan(old, now *config.Config) (lines []string) {
+// plan says in words what a config changes of another, a line for each part, and names the pools of both that differ. Nothing is
+// looked at but the two.
+func plan(old, now *config.Config) (lines []string, pools map[string]bool) {
 	part := func(what string, changed []string) {
 		if len(changed) > 0 {
 			lines = append(lines, what+": changed "+strings.Join(changed, ", "))
@@ -30,16 +31,19 @@ func plan(old, now *config.Config) (lines []string) {
 		lines = append(lines, "shutdown_timeout: changed")
 	}
 	lines = append(lines, planList("resolver", old.Resolvers, now.Resolvers, func(r *config.Resolver) string { return r.Name }, nil)...)
+	pools = make(map[string]bool)
 	lines = append(lines, planList("pool", old.Pools, now.Pools, func(p *config.Pool) string { return p.Name }, func(a, b *config.Pool) string {
+		pools[b.Name] = true
 		if needsTable(a, b) {
 			return " (a new epoch table; sessions stay on the old one)"
 		}
 		return ""
 	})...)
-	return append(lines, planList("listener", old.Listeners, now.Listeners, func(l *config.Listener) string { return l.Name }, nil)...)
+	lines = append(lines, planList("listener", old.Listeners, now.Listeners, func(l *config.Listener) string { return l.Name }, nil)...)
+	return lines, pools
 }
 
-// planList compares parts that have names: what is added, what is gone, what differs.
+// planList compares parts that have names: what is added, what is gone, what differs, with a note about each of those.
 func planList[T any](kind string, old, now []T, name func(*T) string, note func(a, b *T) string) (lines []string) {
 	before := make(map[string]*T, len(old))
 	for i := range old {

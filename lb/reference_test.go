@@ -93,7 +93,8 @@ func reloading[T any](a *askReload, heading string, at config.Endpoint, part fun
 			continue // the heading has the name; UDP has not this key
 		}
 		a.keys++
-		restart := strings.Contains(strings.Join(plan(was, now), "\n"), "(needs restart)")
+		lines, _ := plan(was, now)
+		restart := strings.Contains(strings.Join(lines, "\n"), "(needs restart)")
 		if word == "" || restart != (word == "restart") {
 			a.t.Errorf("%s %s: the reference says %q, a restart is needed: %v", heading, key, word, restart)
 		}

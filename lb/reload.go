@@ -96,7 +96,8 @@ func (s *Server) Plan(file, text string) ([]string, error) {
 	if problems := append(fixed(old, conf), Probe(conf)...); len(problems) > 0 {
 		return nil, invalid(problems)
 	}
-	return plan(old, conf), nil
+	lines, _ := plan(old, conf)
+	return lines, nil
 }
 
 // invalid makes the problems of a config what the API knows of them.
@@ -150,12 +151,12 @@ func (s *Server) adopt(conf *config.Config) ([]string, error) {
 	if problems := append(fixed(old.conf, conf), Probe(conf)...); len(problems) > 0 {
 		return nil, problems
 	}
-	changes := plan(old.conf, conf)
+	changes, pools := plan(old.conf, conf)
 	if len(changes) == 0 {
 		return changes, nil
 	}
 	conf.Relay = old.conf.Relay // which is what runs, until a restart
-	t := &transition{s: s, old: old, next: &generation{conf: conf}, proposals: make(map[*livePool]*proposal)}
+	t := &transition{s: s, old: old, next: &generation{conf: conf}, differ: pools, proposals: make(map[*livePool]*proposal)}
 	if err := t.prepare(); err != nil {
 		t.undo()
 		return nil, err

@@ -58,10 +58,11 @@ func Probe(conf *config.Config) (problems config.Problems) {
 	streams := make(map[string]bool)
 	for i := range conf.Listeners {
 		l := &conf.Listeners[i]
+		what, o := "listener "+l.Name, clientSocket(l)
 		for _, at := range l.Listen {
 			stream := at.Network != "udp"
 			if at.Path == "" {
-				probe("listener "+l.Name, clientSocket(l), stream, true, at.Addr.Addr().Is6())
+				probe(what, o, stream, true, at.Addr.Addr().Is6())
 			}
 			streams[l.Pool] = streams[l.Pool] || stream
 			datagrams[l.Pool] = datagrams[l.Pool] || !stream
@@ -69,12 +70,13 @@ func Probe(conf *config.Config) (problems config.Problems) {
 	}
 	for i := range conf.Pools {
 		p := &conf.Pools[i]
+		what, o := "pool "+p.Name, peerSocket(&p.Socket)
 		for _, v6 := range []bool{false, true} {
 			if streams[p.Name] {
-				probe("pool "+p.Name, peerSocket(&p.Socket), true, false, v6)
+				probe(what, o, true, false, v6)
 			}
 			if datagrams[p.Name] {
-				probe("pool "+p.Name, peerSocket(&p.Socket), false, false, v6)
+				probe(what, o, false, false, v6)
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 type transition struct {
 	s         *Server
 	old, next *generation
+	differ    map[string]bool // the pools of both whose configs do
 
 	ids        []string // of resolvers in the watcher, made for next
 	freshPorts []*port
@@ -114,7 +115,7 @@ func (t *transition) pools() error {
 		if p != nil && !needsTable(p.conf(), c) {
 			t.next.pools = append(t.next.pools, p)
 			resolver := t.next.resolvers[c.Resolver]
-			if resolver == t.old.resolvers[c.Resolver] && len(config.Changed(p.conf(), c)) == 0 {
+			if resolver == t.old.resolvers[c.Resolver] && !t.differ[c.Name] {
 				t.unchanged = append(t.unchanged, p)
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -82,6 +83,59 @@ func TestReadingAllocatesLittleMoreThanTheLibrary(t *testing.T) {
 	if share := all / library; share > 1.5 { // 1.36
 		t.Errorf("reading makes %.0f allocations, %.2f times the library's %.0f", all, share, library)
 	}
+}
+
+// A config lives for months. Of the file that it came with nothing is kept, whatever it says.
+func TestConfigDoesNotKeepItsFile(t *testing.T) {
+	example, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := string(example) + `
+[[listener]]
+name = "more"
+listen = ["unix:/run/ebb/more.sock", "tcp://systemd:more"]
+pool = "more"
+socket = { mode = "0660" }
+[pool.more]
+resolver = "more"
+socket = { congestion = "cubic", interface = "lo" }
+backend = [{ host = "db.example.com", port = 1, allow_answers = "loopback" }, { host = "_pg._tcp.example.com", type = "srv" }]
+check = { kind = "redis", user = "me", tls = "verify", tls_name = "db.example.com", tls_ca_file = "/ca.pem", sentinels = ["10.0.0.1:1"], sentinel_primary = "m" }
+[pool.speaks]
+backend = [{ host = "speaks.example.com", port = 1 }]
+check = { kind = "send_expect", steps = [{ send = "PING" }, { expect_hex = "00" }, { expect_regex = "PONG" }] }
+[pool.runs]
+backend = [{ host = "runs.example.com", port = 1 }]
+check = { kind = "exec", command = ["/bin/true", "-x"] }
+[pool.asks]
+backend = [{ host = "asks.example.com", port = 1 }]
+check = { kind = "dns", query = "example.com", query_type = "A" }
+[pool.web]
+backend = [{ host = "web.example.com", port = 1 }]
+check = { kind = "http", path = "/health", host = "web", expect = "204", expect_body = "up" }
+[resolver.more]
+servers = ["system", "tls://10.0.0.1#dns.example.com", "https://10.0.0.1/dns-query"]
+hosts_file = "/etc/hosts"
+ca_file = "/ca.pem"
+`
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const size = 2 << 20 // of a comment
+	before := heap()
+	c, err := Parse("f", strings.Repeat("# what is said of it\n", size/21)+said, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := heap(); after > before+size/2 {
+		t.Errorf("%d bytes are kept, and the file had %d", after-before, size)
+	}
+	runtime.KeepAlive(c)
 }
 
 // BenchmarkParse1000Listeners reads a file of 1000 listeners and 10,000 backends.

@@ -45,17 +45,20 @@ func readFile(file string) (string, error) {
 		return "", reason(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return "", errors.New("found a directory, expected a TOML file")
+	var text strings.Builder
+	if info, err := f.Stat(); err == nil {
+		if info.IsDir() {
+			return "", errors.New("found a directory, expected a TOML file")
+		}
+		text.Grow(int(min(info.Size(), maxFile)))
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
+	if _, err := io.Copy(&text, io.LimitReader(f, maxFile+1)); err != nil {
 		return "", reason(err)
 	}
-	if len(data) > maxFile {
+	if text.Len() > maxFile {
 		return "", fmt.Errorf("found more than %d MiB, expected a TOML file of at most as much", maxFile>>20)
 	}
-	return string(data), nil
+	return text.String(), nil
 }
 
 // reason is an error without the path, which stands before it anyway.
@@ -206,8 +209,8 @@ func notTOML(message string) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// build makes the value of what the library decoded and the scanner located. Nothing of it is a part of the text: a pool may
-// live for months, and would keep all of the file that it came with.
+// build makes the value of what the library decoded and the scanner located. Keys and strings of it are parts of the text: what
+// a Config keeps of them is a copy, for a pool may live for months, and would keep all of the file that it came with.
 func (v value) build(raw any, id int32, lines *keyLines) value {
 	switch raw := raw.(type) {
 	case map[string]any:
@@ -226,8 +229,6 @@ func (v value) build(raw any, id int32, lines *keyLines) value {
 			list[i] = v.located(n).build(e, n.id, lines)
 		}
 		v.raw = list
-	case string:
-		v.raw = strings.Clone(raw)
 	default:
 		v.raw = raw
 	}
@@ -239,7 +240,7 @@ func (v value) buildTable(path string, raw map[string]any, id int32, lines *keyL
 	t := make(table, 0, len(raw))
 	for key, e := range raw {
 		n := lines.at[keyStep(id, key)]
-		entry := value{at: v.at, in: path, key: strings.Clone(key), src: v.src}.located(n)
+		entry := value{at: v.at, in: path, key: key, src: v.src}.located(n)
 		t = append(t, entry.build(e, n.id, lines))
 	}
 	v.raw = newTable(t...)

@@ -1,6 +1,9 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // place is where a value was written.
 type place struct {
@@ -53,7 +56,9 @@ type places struct {
 	of   map[string]value // without src
 }
 
-func (p *places) note(what string, v value) { p.of[what] = value{at: v.at, in: v.in, key: v.key} }
+func (p *places) note(what string, v value) {
+	p.of[what] = value{at: v.at, in: strings.Clone(v.in), key: strings.Clone(v.key)}
+}
 
 // locate notes where the parts are.
 func (c *Config) locate(root value) {

@@ -15,7 +15,7 @@ func readPools(c *Config, v value) {
 		*p = unset.Pools[0]
 		p.Backends, p.Check = nil, nil
 		e.named("pool")
-		p.Name = e.key
+		p.Name = strings.Clone(e.key)
 		readTable(e, poolKeys, p)
 		checkWaiting(e, p)
 		checkConnect(e, p)

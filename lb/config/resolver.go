@@ -13,7 +13,7 @@ func readResolvers(c *Config, v value) {
 	for _, e := range entries {
 		r := unset.Resolvers[0]
 		e.named("resolver")
-		r.Name = e.key
+		r.Name = strings.Clone(e.key)
 		readResolver(e, &r)
 		c.Resolvers = append(c.Resolvers, r)
 	}

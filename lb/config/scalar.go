@@ -15,9 +15,9 @@ const maxDuration = 365 * 24 * time.Hour
 func (v value) word(dst *string, now, later string) {
 	words := strings.Fields(now)
 	s, isText := v.raw.(string)
-	switch {
-	case isText && slices.Contains(words, s):
-		*dst = s
+	switch i := slices.Index(words, s); {
+	case isText && i >= 0:
+		*dst = words[i]
 	case isText && slices.Contains(strings.Fields(later), s):
 		v.fail("found %q, %s, expected %s", s, notYet, choice(words))
 	default:

@@ -231,19 +231,19 @@ func (v value) tables(what string) []value {
 	return l
 }
 
-// texts gives one string or a list of them as values.
+// texts gives one string or a list of them as values, which are no part of the text that is read.
 func (v value) texts(what string) []value {
 	switch raw := v.raw.(type) {
 	case string:
+		v.raw = strings.Clone(raw)
 		return []value{v}
 	case []value:
-		var out []value
+		out := make([]value, 0, len(raw))
 		for _, e := range raw {
-			if _, ok := e.raw.(string); !ok {
-				e.unexpected("%s", what)
-				continue
+			if s, ok := e.text(what); ok {
+				e.raw = s
+				out = append(out, e)
 			}
-			out = append(out, e)
 		}
 		return out
 	}
@@ -251,10 +251,11 @@ func (v value) texts(what string) []value {
 	return nil
 }
 
+// text gives a string, which is no part of the text that is read.
 func (v value) text(what string) (string, bool) {
 	s, ok := v.raw.(string)
 	if !ok {
 		v.unexpected("%s", what)
 	}
-	return s, ok
+	return strings.Clone(s), ok
 }
