@@ -34,6 +34,7 @@ func (l *listener) sampleDatagrams(emit admin.Emit) {
 			emit(admin.UDPBatch, float64(r.batches[i].Load()), l.name, direction, admin.UDPBatch.Bucket(i))
 		}
 	}
+	emit(admin.UDPReused, float64(l.reused.Load()), l.name)
 	for reason, n := range l.dropped.all() {
 		emit(admin.UDPDropped, float64(n), l.name, reason)
 	}
@@ -45,7 +46,8 @@ func (l *listener) datagramStatus() *admin.Datagrams {
 		return nil
 	}
 	st := &admin.Datagrams{
-		Received: make(map[string]uint64), Joined: make(map[string]uint64), Coalesced: make(map[string]uint64), Batches: make(map[string]map[string]uint64), Dropped: l.dropped.all(),
+		Received: make(map[string]uint64), Joined: make(map[string]uint64), Coalesced: make(map[string]uint64), Batches: make(map[string]map[string]uint64),
+		Reused: l.reused.Load(), Dropped: l.dropped.all(),
 	}
 	for d, direction := range directions {
 		r := &l.received[d]

@@ -43,6 +43,7 @@ type listener struct {
 	received  [2]received      // by flow.Direction
 	grouped   [2]atomic.Uint64 // datagrams that were sent joined to others
 	coalesced [2]atomic.Uint64 // that came so
+	reused    atomic.Uint64    // flows that have the socket of one before
 
 	joined  atomic.Int64 // sessions that begin, live or end
 	leaving atomic.Bool  // the port serves another, or nobody

@@ -267,6 +267,8 @@ func (o flowOwner) Coalesced(d flow.Direction, n int) {
 	o.port.owner.Load().coalesced[d].Add(uint64(n))
 }
 
+func (o flowOwner) Reused() { o.port.owner.Load().reused.Add(1) }
+
 func (o flowOwner) Dropped(reason string) { o.port.owner.Load().dropped.add(reason) }
 
 // Open admits a new flow; nil drops its datagram, for the reason beside it.

@@ -53,6 +53,7 @@ var (
 	UDPBatch       = histogram("ebb_udp_batch_datagrams", "Datagrams that came with one system call.", UDPBatchBounds[:], "listener", "direction")
 	UDPCoalesced   = counter("ebb_udp_coalesced_total", "Datagrams that came in one message with one before them.", "listener", "direction")
 	UDPJoined      = counter("ebb_udp_joined_total", "Datagrams that were sent in one message with others, which the kernel cuts up.", "listener", "direction")
+	UDPReused      = counter("ebb_udp_sockets_reused_total", "Flows that have the socket of one that is over.", "listener")
 	UDPDropped     = counter("ebb_udp_dropped_total", "Datagrams that were not passed on.", "listener", "reason")
 
 	RelayPaused  = counter("ebb_relay_paused_total", "Times that a stream was left alone, because the other side had not taken what was there. Those that are now: this minus ebb_relay_resumed_total.")

@@ -101,6 +101,7 @@ type Datagrams struct {
 	Batches   map[string]map[string]uint64 `json:"batches"`   // system calls that brought them, by direction and by how many at most: 1, 2, 4, 8, 16, 32, 64, +Inf
 	Joined    map[string]uint64            `json:"joined"`    // sent in one message with others, by direction
 	Coalesced map[string]uint64            `json:"coalesced"` // came in one message with others, by direction
+	Reused    uint64                       `json:"reused"`    // flows that have the socket of one that is over
 	Dropped   map[string]uint64            `json:"dropped"`   // by reason (docs/udp.md)
 }
 

@@ -19,6 +19,7 @@
 //	F5  A client gets at most as many datagrams as the mode grants for what it has sent; the rest is dropped.
 //	F6  A flow that has been answered makes no room for others, unless it has been quiet for half its idle timeout.
 //	F7  With QUIC a datagram goes to the peer that knows its connection id, as far as a flow has carried that id before.
+//	F8  A socket serves another flow only when the last one has had just what it asked for, and after a pause in which nothing came.
 //
 // It does not choose peers, count flows, log, or read configuration.
 package flow
@@ -51,6 +52,8 @@ type Owner interface {
 	Joined(d Direction, n int)
 	// Coalesced is told how many datagrams came in one message with one before them.
 	Coalesced(d Direction, n int)
+	// Reused is told that a flow has the socket of one that is over.
+	Reused()
 	// Dropped is told the reason for every datagram that was not passed on.
 	Dropped(reason string)
 }
@@ -78,7 +81,7 @@ type Director interface {
 	Connected()
 	// Unfit says why the flow may not stay on its peer; asked for each datagram from the client. end.None lets it stay.
 	Unfit() end.Word
-	// Done tells the end. The socket is closed.
+	// Done tells the end. The socket is closed, or may serve another flow.
 	Done(end.Word)
 }
 
@@ -189,6 +192,18 @@ func (f *Flow) isAnswered() bool {
 	}
 	n := f.requests.Load()
 	return n > 0 && n >= int64(f.Requests) && f.replies >= n*int64(f.Responses) && f.requests.CompareAndSwap(n, n|complete)
+}
+
+// mayShare tells whether the flow may have the socket of another: all that is sent and heard on it is alike, and what comes on it
+// is an answer to who has it.
+func (f *Flow) mayShare() bool {
+	return f.Mode == ReqResp && f.Responses > 0 && f.Requests <= 1 && f.Class == 0 && !f.dialing().Source.Client
+}
+
+// isSettled tells whether every request has had its responses, and no request more had what was not one.
+func (f *Flow) isSettled() bool {
+	n := f.requests.Load()
+	return n&complete != 0 && f.replies == (n&^complete)*int64(f.Responses)
 }
 
 // answer counts a datagram for the client, or drops it, and tells whether it is the last one. That is settled before the client can

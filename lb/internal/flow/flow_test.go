@@ -75,6 +75,7 @@ type rig struct {
 	overflowed      [2]atomic.Int64
 	joined          [2]atomic.Int64
 	coalesced       [2]atomic.Int64
+	reused          atomic.Int64
 	stalled         [2]sync.Mutex // by direction: held, whoever has received something waits
 	options         Options
 	own             netip.AddrPort // a listener of ours
@@ -112,6 +113,8 @@ func (r *rig) Overflowed(d Direction, n uint32) { r.overflowed[d].Add(int64(n)) 
 func (r *rig) Joined(d Direction, n int) { r.joined[d].Add(int64(n)) }
 
 func (r *rig) Coalesced(d Direction, n int) { r.coalesced[d].Add(int64(n)) }
+
+func (r *rig) Reused() { r.reused.Add(1) }
 
 func (r *rig) Dropped(reason string) {
 	r.mu.Lock()

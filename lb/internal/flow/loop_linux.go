@@ -83,8 +83,11 @@ type loop struct {
 	streamed bool // which has brought a stream
 	wildcard bool
 	born     time.Time
+	now      ticks // at the beginning of the turn
+	calm     ticks // the same, but one turn is one tick at most: when the loop was held up, all that came meanwhile is to be seen first
 	wheel    wheel.Wheel
 	flows    []*Flow // by slot
+	idle     idleSockets
 	free     []int32
 	live     int
 
@@ -170,6 +173,9 @@ func (l *loop) start() {
 // turn waits for datagrams and passes them on. It tells whether the loop is over.
 func (l *loop) turn() bool {
 	l.came = l.intake.turn(l.untilNext())
+	before := l.now
+	l.now = ticks(time.Since(l.born) / tick)
+	l.calm += min(l.now-before, 1)
 	l.next = slices.Grow(l.next[:0], len(l.came))[:len(l.came)]
 	heard := -1 // the last from a client
 	for i := range l.came {
@@ -195,7 +201,7 @@ func (l *loop) turn() bool {
 	if l.obey() {
 		return true
 	}
-	l.wheel.Advance(int64(time.Since(l.born)/tick), l.expire)
+	l.wheel.Advance(l.now, l.expire)
 	return false
 }
 
@@ -267,6 +273,7 @@ func coalesce(fd int) {
 func (l *loop) fromPeer(d *engine.Datagram) {
 	f := l.flows[d.Tag]
 	if f == nil || f.looped.ending { // it has ended since
+		l.surplus(d)
 		return
 	}
 	s := &f.looped
@@ -303,5 +310,20 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 	if last {
 		s.ending = true
 		l.ending = append(l.ending, f)
+	}
+}
+
+// surplus deals with what comes on a socket whose flow has had all its answers.
+func (l *loop) surplus(d *engine.Datagram) {
+	if f := l.flows[d.Tag]; f != nil {
+		f.replies++ // so it is not settled
+	} else if i := l.idle.at(int32(d.Tag)); i != nil && i.idle {
+		l.idle.heard(l.calm, i)
+		l.hangUp(i.slot, i.fd)
+	} else {
+		return
+	}
+	if d.Err == 0 {
+		l.table.owner.Dropped("surplus")
 	}
 }

@@ -13,7 +13,25 @@ import (
 
 func (l *loop) dial(f *Flow) error {
 	s := &f.looped
+	if i := l.idle.take(l.calm, f); i != nil {
+		s.fd, s.slot, f.upstream = i.fd, i.slot, i.upstream
+		l.table.owner.Reused()
+	} else if err := l.open(f); err != nil {
+		return err
+	}
+	l.flows[s.slot] = f
+	l.live++
+	s.nameSize = uint8(l.table.conn.ClientName(&s.name, f.Client))
+	return nil
+}
+
+// open makes a socket for a flow, and takes what comes on it.
+func (l *loop) open(f *Flow) error {
 	fd, err := sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
+	if err != nil && l.idle.n > 0 && (sock.Shortage(err) != "" || sock.Classify(err) == sock.NoSourcePort) {
+		l.hangUpIdle() // they may be what is missing
+		fd, err = sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
+	}
 	if err != nil {
 		return err
 	}
@@ -23,21 +41,35 @@ func (l *loop) dial(f *Flow) error {
 		l.wheel.Grow(len(l.flows))
 	}
 	last := len(l.free) - 1
-	if err := l.intake.add(fd, l.free[last]); err != nil {
+	slot := l.free[last]
+	if err := l.intake.add(fd, slot); err != nil {
 		_ = unix.Close(fd)
 		return err
 	}
 	if f.Class != 0 {
 		sock.HearClass(fd)
-		l.intake.hear(l.free[last])
+		l.intake.hear(slot)
 	}
-	s.fd, s.slot = int32(fd), l.free[last]
+	f.looped.fd, f.looped.slot, f.upstream = int32(fd), slot, sock.LocalAddr(fd)
 	l.free = l.free[:last]
-	l.flows[s.slot] = f
-	l.live++
-	f.upstream = sock.LocalAddr(fd)
-	s.nameSize = uint8(l.table.conn.ClientName(&s.name, f.Client))
 	return nil
+}
+
+// hangUp closes the socket of a slot, which serves nobody and is not idle.
+func (l *loop) hangUp(slot, fd int32) {
+	l.idle.forget(slot)
+	l.free = append(l.free, slot)
+	l.wheel.Clear(slot)
+	l.intake.drop(int(fd), slot)
+	_ = unix.Close(int(fd))
+}
+
+// hangUpIdle closes the sockets that are idle.
+func (l *loop) hangUpIdle() {
+	for i := range l.idle.all() {
+		l.idle.remove(i)
+		l.hangUp(i.slot, i.fd)
+	}
 }
 
 func (l *loop) begin(f *Flow) { l.arm(f) }
@@ -49,12 +81,16 @@ func (l *loop) arm(f *Flow) {
 }
 
 func (l *loop) expire(slot int32) {
-	f := l.flows[slot]
-	if f.Idle() >= f.IdleTimeout {
+	switch f := l.flows[slot]; {
+	case f == nil:
+		i := l.idle.at(slot)
+		l.idle.remove(i)
+		l.hangUp(slot, i.fd)
+	case f.Idle() >= f.IdleTimeout:
 		l.end(f, end.Idle)
-		return
+	default:
+		l.arm(f)
 	}
-	l.arm(f)
 }
 
 func (l *loop) cut(f *Flow, w end.Word) { l.end(f, w) }
@@ -75,13 +111,24 @@ func (l *loop) end(f *Flow, w end.Word) {
 		w = end.Word(f.cause.Load())
 	}
 	l.flows[s.slot] = nil
-	l.free = append(l.free, s.slot)
-	l.wheel.Clear(s.slot)
 	l.live--
 	l.table.forget(f)
-	l.intake.drop(int(s.fd), s.slot)
-	_ = unix.Close(int(s.fd))
+	if !l.keep(f, w) {
+		l.hangUp(s.slot, s.fd)
+	}
 	f.director.Done(w)
+}
+
+// keep makes the socket of a flow that has ended idle; false means that it may not be.
+func (l *loop) keep(f *Flow, w end.Word) bool {
+	if w != end.Complete || !f.isSettled() || f.looped.streams || l.table.closing.Load() {
+		return false
+	}
+	i := l.idle.keep(l.calm, f)
+	if i != nil {
+		l.wheel.Set(i.slot, l.now+i.until-l.calm)
+	}
+	return i != nil
 }
 
 func (l *loop) hearClass() { sock.HearClass(l.fd) }
@@ -135,6 +182,7 @@ func (l *loop) obey() bool {
 		l.end(f, end.Word(f.cause.Load()))
 	}
 	if stop && !l.table.closing.Swap(true) {
+		l.hangUpIdle()
 		close(l.stopped)
 	}
 	if !over || l.live > 0 {
