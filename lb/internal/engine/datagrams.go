@@ -185,6 +185,13 @@ func (d *Datagrams) Drop(kind Kind, tag uint32) {
 	e.userData = kindCancel.data(0, 0)
 }
 
+// Release has the kernel give up what it holds of sockets that were dropped. Until then, or the next Turn, one that is closed keeps its
+// port. What has come meanwhile, the next Turn tells.
+func (d *Datagrams) Release() {
+	d.settle()
+	usable(d.ring.enter(enterGetEvents, 0))
+}
+
 // entry gives a submission entry.
 func (d *Datagrams) entry() *sqe {
 	e, _ := d.entryAndArena()

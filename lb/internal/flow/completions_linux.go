@@ -46,6 +46,8 @@ func (c *completions) hear(int32) {}
 
 func (c *completions) drop(_ int, slot int32) { c.Drop(engine.Peer, uint32(slot)) }
 
+func (c *completions) release() { c.Release() }
+
 func (c *completions) send(fd int, payload []byte, tag int) bool {
 	return c.Send(fd, payload, uint32(tag))
 }

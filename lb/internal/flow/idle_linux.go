@@ -92,8 +92,12 @@ func (s *idleSockets) forget(slot int32) {
 func (s *idleSockets) keep(now ticks, f *Flow) *idleSocket {
 	slot, limit := f.looped.slot, descriptors()
 	i := s.at(slot)
-	// Descriptors are given out from below: one that is high says that few are left.
-	if !f.mayShare() || now < s.shy || s.n >= idleMost || int64(f.looped.fd) > limit/2 || i != nil && now >= i.until {
+	switch {
+	case !f.mayShare(), !f.isSettled(), f.looped.streams:
+		return nil
+	case now < s.shy, i != nil && now >= i.until:
+		return nil
+	case s.n >= idleMost, int64(f.looped.fd) > limit/2: // descriptors are given out from below: a high one says that few are left
 		return nil
 	}
 	if idleAll.Add(1) > limit/4 {

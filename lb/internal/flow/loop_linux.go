@@ -55,6 +55,8 @@ type intake interface {
 	// hear takes the control messages, too, of what comes to a flow's socket.
 	hear(slot int32)
 	drop(fd int, slot int32)
+	// release returns when the kernel holds nothing more of sockets that were dropped and closed.
+	release()
 	// send sends one datagram on a flow's socket, and reply one on the listening socket, at the latest with the next turn, which tells
 	// with tag what has failed. False means that they do not: the caller sends it.
 	send(fd int, payload []byte, tag int) bool

@@ -30,6 +30,7 @@ func (l *loop) open(f *Flow) error {
 	fd, err := sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
 	if err != nil && l.idle.n > 0 && (sock.Shortage(err) != "" || sock.Classify(err) == sock.NoSourcePort) {
 		l.hangUpIdle() // they may be what is missing
+		l.intake.release()
 		fd, err = sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
 	}
 	if err != nil {
@@ -113,15 +114,15 @@ func (l *loop) end(f *Flow, w end.Word) {
 	l.flows[s.slot] = nil
 	l.live--
 	l.table.forget(f)
-	if !l.keep(f, w) {
+	if !l.keep(f) {
 		l.hangUp(s.slot, s.fd)
 	}
 	f.director.Done(w)
 }
 
 // keep makes the socket of a flow that has ended idle; false means that it may not be.
-func (l *loop) keep(f *Flow, w end.Word) bool {
-	if w != end.Complete || !f.isSettled() || f.looped.streams || l.table.closing.Load() {
+func (l *loop) keep(f *Flow) bool {
+	if l.table.closing.Load() {
 		return false
 	}
 	i := l.idle.keep(l.calm, f)

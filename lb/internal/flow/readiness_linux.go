@@ -96,6 +96,8 @@ func (r *readiness) hear(slot int32) { r.sockets[slot].heard = true }
 // drop has nothing to do: a socket that is closed leaves the epoll set.
 func (r *readiness) drop(int, int32) {}
 
+func (r *readiness) release() {}
+
 // send and reply leave it to the caller, who needs as many system calls.
 func (r *readiness) send(int, []byte, int) bool { return false }
 
