@@ -60,8 +60,9 @@ var loads = []load{
 	{"beside a slow reader of a stream: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(slowReader)},
 	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
 	{"UDP new flows, one round trip each", "flows/s", brief, 100_000, perMessages, udpEchoTarget, udpRoundTrips},
-	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false)},
-	{"UDP one way, 1200 bytes, 4 flows that send 16 as one (UDP_SEGMENT)", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(true)},
+	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false, oneWayWindow)},
+	{"UDP one way, 1200 bytes, 4 flows that send 16 as one (UDP_SEGMENT)", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(true, oneWayWindow)},
+	{"UDP one way, 1200 bytes, 4 flows, all that a core can send", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false, flood)},
 }
 
 func echoTarget(t *targets) string     { return t.echo }

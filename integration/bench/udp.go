@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -64,13 +65,16 @@ func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Dur
 }
 
 // oneWayWindow is how many datagrams of udpOneWay are under way at a time. 1200 bytes take 2304 of a socket's buffer, which has
-// 212,992 by default: none is lost but by a proxy's fault. So the rate is what RFC 2544, 26.1, calls throughput; senders that know
-// no bound would measure how the kernel shares two cores between who sends and who drops.
+// 212,992 by default: none is lost but by a proxy's fault. So the rate is what RFC 2544, 26.1, calls throughput.
 const oneWayWindow = 64
 
-// udpOneWay sends in 4 flows what arrival makes room for: one by one, or as QUIC's senders do, many in one message that the kernel
+// flood is the window of a sender that knows no bound: it keeps a core busy, and what arrives is what gets through when more comes
+// than can be taken.
+const flood = math.MaxInt64
+
+// udpOneWay sends in 4 flows what the window has room for: one by one, or as QUIC's senders do, many in one message that the kernel
 // cuts up. What arrives counts.
-func udpOneWay(joined bool) func(context.Context, *targets, string, time.Duration) (result, error) {
+func udpOneWay(joined bool, window int64) func(context.Context, *targets, string, time.Duration) (result, error) {
 	const flows = 4
 	var batch [oneWayWindow / flows]ipv4.Message
 	for i := range batch {
@@ -98,7 +102,7 @@ func udpOneWay(joined bool) func(context.Context, *targets, string, time.Duratio
 			}
 			sent := start // and not lost
 			for turn := 0; time.Now().Before(until) && ctx.Err() == nil; {
-				if sent-t.arrived.Load() > int64(oneWayWindow-len(batch)) {
+				if sent-t.arrived.Load() > window-int64(len(batch)) {
 					select {
 					case <-t.more:
 					case <-time.After(udpPatience):
