@@ -18,51 +18,48 @@ type keyLines struct {
 	pos  int
 	line int // of pos, from 1
 
-	at      map[step]node
-	tables  map[int32]int // id of an array of tables -> number of its last element
-	parts   []string      // of the key that was read last
-	tooDeep int           // line that exceeds maxDepth; 0 if none does
-	again   []again       // keys with two values
+	nodes   []node          // by id
+	index   map[entry]int32 // of tables with more than fewKeys
+	parts   []string        // of the key that was read last
+	tooDeep int             // line that exceeds maxDepth; 0 if none does
+	again   []again         // keys with two values
 }
 
-// step leads from a table to what a key of it stands for, or from a list to an element.
-type step struct {
-	from  int32 // id of the node; 0 is the top
-	index int32 // from 1, of an element; 0 for a key
+// node is a key, or an element of a list, and what is inside it. Nodes refer to each other by id.
+type node struct {
+	key         string // "" of an element
+	line        int32  // where it first appears
+	first, last int32  // inside
+	next        int32  // beside
+	table       int32  // of an array of tables: the last one
+	element     bool
+	indexed     bool // its keys are in the index
+}
+
+const (
+	none int32 = iota // has nothing inside
+	top
+)
+
+// entry is a key in a table.
+type entry struct {
+	table int32
 	key   string
 }
 
-// node is what a step leads to.
-type node struct {
-	id   int32 // from 1
-	line int32 // where it first appears
-}
+// fewKeys of a table are looked through one by one.
+const fewKeys = 8
 
 // again is a second value of a key. The library refuses most of them, but not a.b = 1 before a = 2.
 type again struct {
-	step
-	line, first int
+	id   int32
+	line int
 }
-
-// path is how problems name the key.
-func (a again) path(steps map[int32]step) string {
-	path := showKey(a.key)
-	for to := a.step; to.from != 0; {
-		if to = steps[to.from]; to.index == 0 {
-			path = showKey(to.key) + "." + path
-		}
-	}
-	return path
-}
-
-func keyStep(from int32, key string) step { return step{from: from, key: key} }
-
-// elementStep leads to the element i, from 0.
-func elementStep(from int32, i int) step { return step{from: from, index: int32(i) + 1} }
 
 func scanLines(text string) *keyLines {
-	s := &keyLines{text: text, line: 1, at: make(map[step]node, strings.Count(text, "\n")), tables: make(map[int32]int)}
-	table := int32(0)
+	most := 2 + strings.Count(text, "\n") + strings.Count(text, "[[") // unless lists have many elements
+	s := &keyLines{text: text, line: 1, nodes: make([]node, top+1, most), index: make(map[entry]int32)}
+	table := top
 	for {
 		s.skip(true)
 		var ok bool
@@ -80,6 +77,97 @@ func scanLines(text string) *keyLines {
 			return s
 		}
 	}
+}
+
+// add notes what is inside a node.
+func (s *keyLines) add(in int32, n node) (id int32) {
+	id, n.line = int32(len(s.nodes)), int32(s.line)
+	s.nodes = append(s.nodes, n)
+	if last := s.nodes[in].last; last != none {
+		s.nodes[last].next = id
+	} else {
+		s.nodes[in].first = id
+	}
+	s.nodes[in].last = id
+	return id
+}
+
+// element gives the node of the element of a list that follows another, or of the first if that is none; it is noted if it is new.
+func (s *keyLines) element(list, before int32) (id int32) {
+	at := s.nodes[list].first
+	if before != none {
+		at = s.nodes[before].next
+	}
+	if id = s.elementFrom(at); id == none {
+		id = s.add(list, node{element: true})
+	}
+	return id
+}
+
+// enter gives the node of a key in a table, and whether it was there; it is noted if it was not.
+func (s *keyLines) enter(table int32, key string) (id int32, known bool) {
+	if s.nodes[table].indexed {
+		id, known = s.index[entry{table, key}]
+	} else {
+		id, known = s.look(table, key)
+	}
+	if known {
+		return id, true
+	}
+	id = s.add(table, node{key: key})
+	if s.nodes[table].indexed {
+		s.index[entry{table, key}] = id
+	}
+	return id, false
+}
+
+// look goes through the keys of a table, and has the index find them from now on if they are many.
+func (s *keyLines) look(table int32, key string) (id int32, known bool) {
+	keys := 0
+	for id = s.keyFrom(s.nodes[table].first); id != none; id = s.keyFrom(s.nodes[id].next) {
+		if s.nodes[id].key == key {
+			return id, true
+		}
+		keys++
+	}
+	if keys < fewKeys {
+		return none, false
+	}
+	for id = s.keyFrom(s.nodes[table].first); id != none; id = s.keyFrom(s.nodes[id].next) {
+		s.index[entry{table, s.nodes[id].key}] = id
+	}
+	s.nodes[table].indexed = true
+	return none, false
+}
+
+// keyFrom gives the first of a node and those that follow it that is a key.
+func (s *keyLines) keyFrom(id int32) int32 { return s.from(id, false) }
+
+// elementFrom gives the first of a node and those that follow it that is an element.
+func (s *keyLines) elementFrom(id int32) int32 { return s.from(id, true) }
+
+func (s *keyLines) from(id int32, element bool) int32 {
+	for id != none && s.nodes[id].element != element {
+		id = s.nodes[id].next
+	}
+	return id
+}
+
+// paths names every node as problems do.
+func (s *keyLines) paths() []string {
+	paths := make([]string, len(s.nodes))
+	for in := range s.nodes { // before what is inside
+		for id := s.nodes[in].first; id != none; id = s.nodes[id].next {
+			switch paths[id] = paths[in]; {
+			case s.nodes[id].element:
+			case paths[in] == "":
+				paths[id] = showKey(s.nodes[id].key)
+			default:
+				paths[id] += "." + showKey(s.nodes[id].key)
+			}
+		}
+	}
+	return paths
 }
 
 func (s *keyLines) accept(token string) bool {
@@ -111,34 +199,20 @@ func (s *keyLines) skip(newlines bool) {
 	}
 }
 
-// node gives the node that a step leads to, and notes it if it is new.
-func (s *keyLines) node(to step) (n node, known bool) {
-	if n, known = s.at[to]; !known {
-		n = node{id: int32(len(s.at)) + 1, line: int32(s.line)}
-		s.at[to] = n
-	}
-	return n, known
-}
-
 // header reads the rest of [a.b] or [[a.b]] and gives the table that follows.
 func (s *keyLines) header(array bool) (table int32, ok bool) {
 	if !s.key() || !s.accept("]") || array && !s.accept("]") {
-		return 0, false
+		return none, false
 	}
+	table = top
 	for i, part := range s.parts {
-		n, _ := s.node(keyStep(table, part))
-		last, isArray := s.tables[n.id]
+		table, _ = s.enter(table, part)
 		if array && i == len(s.parts)-1 {
-			if isArray {
-				last++
-			}
-			s.tables[n.id] = last
-			isArray = true
+			s.nodes[table].table = s.element(table, s.nodes[table].table)
 		}
-		if isArray {
-			n, _ = s.node(elementStep(n.id, last))
+		if last := s.nodes[table].table; last != none {
+			table = last
 		}
-		table = n.id
 	}
 	return table, true
 }
@@ -150,27 +224,16 @@ func (s *keyLines) pair(table int32, depth int) bool {
 	}
 	id, depth := table, depth+len(s.parts)
 	for i, part := range s.parts {
-		to := keyStep(id, part)
-		n, known := s.node(to)
-		if known && i == len(s.parts)-1 {
-			s.again = append(s.again, again{to, s.line, int(n.line)})
+		var known bool
+		if id, known = s.enter(id, part); known && i == len(s.parts)-1 {
+			s.again = append(s.again, again{id, s.line})
 		}
-		id = n.id
 	}
 	if !s.accept("=") {
 		return false
 	}
 	s.skip(false)
 	return s.value(id, depth)
-}
-
-// steps gives the step that leads to each node, by its id.
-func (s *keyLines) steps() map[int32]step {
-	steps := make(map[int32]step, len(s.at))
-	for to, n := range s.at {
-		steps[n.id] = to
-	}
-	return steps
 }
 
 // key reads a key, dotted or not, and the blanks around it, into parts.
@@ -265,12 +328,13 @@ func (s *keyLines) value(id int32, depth int) bool {
 	case s.text[s.pos] == '"', s.text[s.pos] == '\'':
 		return s.quoted()
 	case s.accept("["):
-		return s.elements("]", func(i int) bool {
-			n, _ := s.node(elementStep(id, i))
-			return s.value(n.id, depth+1)
+		at := none
+		return s.elements("]", func() bool {
+			at = s.element(id, at)
+			return s.value(at, depth+1)
 		})
 	case s.accept("{"):
-		return s.elements("}", func(int) bool { return s.pair(id, depth) })
+		return s.elements("}", func() bool { return s.pair(id, depth) })
 	}
 	start := s.pos
 	for s.pos < len(s.text) && !strings.ContainsRune(",]}#\n", rune(s.text[s.pos])) {
@@ -280,13 +344,13 @@ func (s *keyLines) value(id int32, depth int) bool {
 }
 
 // elements reads what is between brackets, one element after the other.
-func (s *keyLines) elements(end string, one func(i int) bool) bool {
-	for i := 0; ; i++ {
+func (s *keyLines) elements(end string, one func() bool) bool {
+	for {
 		s.skip(true)
 		if s.accept(end) {
 			return true
 		}
-		if !one(i) {
+		if !one() {
 			return false
 		}
 		s.skip(true)

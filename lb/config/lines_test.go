@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -56,12 +57,23 @@ k = 3
 	if _, err := decodeTOML(text); err != nil {
 		t.Fatal(err)
 	}
-	got := make(map[string]int)
 	lines := scanLines(text)
-	steps := lines.steps()
-	for to, n := range lines.at {
-		got[written(steps, to)] = int(n.line)
+	got := make(map[string]int)
+	var walk func(path string, id int32)
+	walk = func(path string, id int32) {
+		i := 0
+		for id = lines.nodes[id].first; id != none; id = lines.nodes[id].next {
+			n := &lines.nodes[id]
+			p := path + "/" + n.key
+			if n.element {
+				p = fmt.Sprintf("%s/#%d", path, i)
+				i++
+			}
+			got[p[1:]] = int(n.line)
+			walk(p, id)
+		}
 	}
+	walk("", top)
 	for _, path := range slices.Sorted(maps.Keys(want)) {
 		if got[path] != want[path] {
 			t.Errorf("%s: line %d, want %d", path, got[path], want[path])
@@ -77,16 +89,20 @@ k = 3
 	}
 }
 
-// written is the path of what a step leads to, with the indices of lists.
-func written(steps map[int32]step, to step) string {
-	path := to.key
-	if to.index > 0 {
-		path = fmt.Sprintf("#%d", to.index-1)
+// A key is known again in a table of few keys and in one of many.
+func TestLinesKnowAKeyAgain(t *testing.T) {
+	for keys := range 3 * fewKeys {
+		var text strings.Builder
+		text.WriteString("[a.b]\n[a]\n")
+		for i := range keys {
+			fmt.Fprintf(&text, "k%d = 1\n", i)
+		}
+		text.WriteString("b = 1\n")
+		lines := scanLines(text.String())
+		if len(lines.again) != 1 || lines.again[0].line != keys+3 || lines.paths()[lines.again[0].id] != "a.b" || lines.nodes[lines.again[0].id].line != 1 {
+			t.Errorf("after %d keys: %+v", keys, lines.again)
+		}
 	}
-	if to.from == 0 {
-		return path
-	}
-	return written(steps, steps[to.from]) + "/" + path
 }
 
 // unlocated lists what the library decoded and the scanner did not see.
@@ -95,33 +111,32 @@ func unlocated(text string) (paths []string) {
 	if err != nil {
 		return nil
 	}
-	at := scanLines(text).at
-	var inside func(path string, id int32, raw any)
-	walk := func(path string, to step, raw any) {
-		path = fmt.Sprintf("%s/%q#%d", path, to.key, to.index)
-		n, known := at[to]
-		if !known || n.line < 1 {
+	lines := scanLines(text)
+	var walk func(path string, id int32, raw any)
+	list := func(path string, id int32, length int, element func(i int) any) {
+		id = lines.elementFrom(lines.nodes[id].first)
+		for i := range length {
+			walk(fmt.Sprintf("%s/#%d", path, i), id, element(i))
+			id = lines.elementFrom(lines.nodes[id].next)
+		}
+	}
+	walk = func(path string, id int32, raw any) {
+		if id == none || id != top && lines.nodes[id].line < 1 {
 			paths = append(paths, path)
 			return
 		}
-		inside(path, n.id, raw)
-	}
-	inside = func(path string, id int32, raw any) {
 		switch raw := raw.(type) {
 		case map[string]any:
 			for key, e := range raw {
-				walk(path, keyStep(id, key), e)
+				at, _ := lines.look(id, key)
+				walk(fmt.Sprintf("%s/%q", path, key), at, e)
 			}
 		case []map[string]any:
-			for i, e := range raw {
-				walk(path, elementStep(id, i), e)
-			}
+			list(path, id, len(raw), func(i int) any { return raw[i] })
 		case []any:
-			for i, e := range raw {
-				walk(path, elementStep(id, i), e)
-			}
+			list(path, id, len(raw), func(i int) any { return raw[i] })
 		}
 	}
-	inside("", 0, tree)
+	walk("", top, tree)
 	return paths
 }

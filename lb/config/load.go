@@ -87,7 +87,7 @@ func Parse(file, text string, flags *Flags) (*Config, error) {
 	}
 	syntax := src.problems
 	src.problems = nil
-	root := value{at: place{line: 1}, src: src}.buildTable("", tree, 0, lines)
+	root := value{at: place{line: 1}, src: src}.buildTable("", tree, top, lines)
 	root = flags.override(root)
 	if !root.has("listener") {
 		value{at: root.at, key: "listener", src: src}.fail("missing, expected at least one [[listener]]")
@@ -144,9 +144,9 @@ func (s *source) decode(file, text string) (lines *keyLines, tree map[string]any
 		tree, err := decodeTOML(text)
 		if err == nil {
 			if len(lines.again) > 0 {
-				steps := lines.steps()
+				paths := lines.paths()
 				for _, a := range lines.again {
-					s.add(file, a.line, a.path(steps), fmt.Sprintf("found again, first on line %d, expected each key once", a.first))
+					s.add(file, a.line, paths[a.id], fmt.Sprintf("found again, first on line %d, expected each key once", lines.nodes[a.id].line))
 				}
 			}
 			return lines, tree, broken
@@ -217,16 +217,18 @@ func (v value) build(raw any, id int32, lines *keyLines) value {
 		return v.buildTable(v.path(), raw, id, lines)
 	case []map[string]any:
 		path, list := v.path(), make([]value, len(raw))
+		at := lines.elementFrom(lines.nodes[id].first)
 		for i, e := range raw {
-			n := lines.at[elementStep(id, i)]
-			list[i] = v.located(n).buildTable(path, e, n.id, lines)
+			list[i] = v.located(at, lines).buildTable(path, e, at, lines)
+			at = lines.elementFrom(lines.nodes[at].next)
 		}
 		v.raw = list
 	case []any:
 		list := make([]value, len(raw))
+		at := lines.elementFrom(lines.nodes[id].first)
 		for i, e := range raw {
-			n := lines.at[elementStep(id, i)]
-			list[i] = v.located(n).build(e, n.id, lines)
+			list[i] = v.located(at, lines).build(e, at, lines)
+			at = lines.elementFrom(lines.nodes[at].next)
 		}
 		v.raw = list
 	default:
@@ -238,19 +240,31 @@ func (v value) build(raw any, id int32, lines *keyLines) value {
 // buildTable is build for a table whose path is known.
 func (v value) buildTable(path string, raw map[string]any, id int32, lines *keyLines) value {
 	t := make(table, 0, len(raw))
-	for key, e := range raw {
-		n := lines.at[keyStep(id, key)]
-		entry := value{at: v.at, in: path, key: key, src: v.src}.located(n)
-		t = append(t, entry.build(e, n.id, lines))
+	put := func(key string, e any, at int32) {
+		entry := value{at: v.at, in: path, key: key, src: v.src}.located(at, lines)
+		t = append(t, entry.build(e, at, lines))
+	}
+	for at := lines.keyFrom(lines.nodes[id].first); at != none; at = lines.keyFrom(lines.nodes[at].next) {
+		key := lines.nodes[at].key
+		if e, ok := raw[key]; ok {
+			put(key, e, at)
+		}
+	}
+	if len(t) < len(raw) { // the scanner is to know every key, but no key is to be lost if it does not
+		for key, e := range raw {
+			if _, there := t.find(key); !there {
+				put(key, e, none)
+			}
+		}
 	}
 	v.raw = newTable(t...)
 	return v
 }
 
-// located is the value at its own line, if that is known.
-func (v value) located(n node) value {
-	if n.line > 0 {
-		v.at.line = int(n.line)
+// located is the value at the line of its node, if there is one.
+func (v value) located(id int32, lines *keyLines) value {
+	if id != none {
+		v.at.line = int(lines.nodes[id].line)
 	}
 	return v
 }
