@@ -10,7 +10,7 @@
 //	go run ./integration/bench -haproxy PATH -nginx PATH
 //	go run ./integration/bench -through nginx,ebb # only these proxies
 //
-// It needs haproxy, nginx with the stream module, redis-server and redis-benchmark, and PostgreSQL with pgbench (Debian
-// packages). Everything runs on loopback with free ports, in temporary folders, and ends by itself. Absolute figures depend on
+// It needs haproxy, nginx with the stream module, redis-server and redis-benchmark, PostgreSQL with pgbench, and Knot and dnsperf
+// (Debian packages). Everything runs on loopback with free ports, in temporary folders, and ends by itself. Absolute figures depend on
 // the machine; trust ratios and CPU per unit.
 package main

@@ -19,15 +19,18 @@ import (
 // load is one kind of work. run puts it on an address for a while.
 type load struct {
 	name, unit string
-	network    string  // tcp, udp, brief
+	network    string  // tcp, udp, brief, questions
 	cpuUnit    float64 // CPU is shown for this many units
 	cpuLabel   string
 	target     func(*targets) string
 	run        func(ctx context.Context, t *targets, addr string, length time.Duration) (result, error)
 }
 
-// brief is the network of a UDP load whose flows end with their first answer.
-const brief = "brief"
+// What there is over UDP besides flows that last: those that end with their first answer, and questions to a DNS server in flows that last.
+const (
+	brief     = "brief"
+	questions = "questions"
+)
 
 // result is what a load came to.
 type result struct {
@@ -59,6 +62,7 @@ var loads = []load{
 	{"beside a stream without a bound: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(stream(0))},
 	{"beside a slow reader of a stream: 64-byte messages, 8 connections, each every 2 ms", "msg/s", "tcp", 100_000, perMessages, mixedTarget, beside(slowReader)},
 	{"UDP 64-byte round trips, 16 flows", "msg/s", "udp", 100_000, perMessages, udpEchoTarget, udpRoundTrips},
+	{"UDP, DNS by dnsperf, 20 ports, 200 questions at a time", "queries/s", questions, 100_000, perMessages, dnsTarget, dnsperf(20)},
 	{"UDP new flows, one round trip each", "flows/s", brief, 100_000, perMessages, udpEchoTarget, udpRoundTrips},
 	{"UDP one way, 1200 bytes, 4 flows", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(false, oneWayWindow)},
 	{"UDP one way, 1200 bytes, 4 flows that send 16 as one (UDP_SEGMENT)", "datagrams/s", "udp", 100_000, perMessages, udpSinkTarget, udpOneWay(true, oneWayWindow)},
@@ -70,6 +74,7 @@ func mixedTarget(t *targets) string    { return t.mixed }
 func redisTarget(t *targets) string    { return t.redis }
 func postgresTarget(t *targets) string { return t.postgres }
 func sourceTarget(t *targets) string   { return t.source }
+func dnsTarget(t *targets) string      { return t.dns }
 func udpEchoTarget(t *targets) string  { return t.udpEcho }
 func udpSinkTarget(t *targets) string  { return t.udpSink }
 

@@ -46,6 +46,7 @@ listen l
 			return withConfig(ctx, dir, program, conf, "-db", "-f")
 		}
 	}
+	udp := map[bool]string{true: " udp"}
 	nginx := func(program string, workers int) func(context.Context, string, string, string) (*process, error) {
 		return func(ctx context.Context, network, listen, target string) (*process, error) {
 			module := filepath.Join(filepath.Dir(program), "../lib/nginx/modules/ngx_stream_module.so") // where Debian puts it
@@ -66,7 +67,7 @@ stream {
     proxy_pass %s;%s
   }
 }
-`, module, workers, mostFiles, dir, 2*mostFiles, listen, map[string]string{"udp": " udp", brief: " udp"}[network], target, map[string]string{brief: " proxy_responses 1;"}[network])
+`, module, workers, mostFiles, dir, 2*mostFiles, listen, udp[network != "tcp"], target, map[string]string{brief: " proxy_responses 1;"}[network])
 			return withConfig(ctx, dir, program, conf, "-p", dir, "-c")
 		}
 	}
@@ -88,7 +89,7 @@ socket.reuse_port = true
 [[pool.p.backend]]
 host = "%s"
 port = %d
-`, listen, map[string]string{"udp": "session", brief: "reqresp"}[network], at.Addr(), at.Port())
+`, listen, map[bool]string{false: "session", true: "reqresp"}[network == brief], at.Addr(), at.Port())
 			return withConfig(ctx, dir, ebb, conf, append(args, "-c")...)
 		}
 	}

@@ -55,6 +55,7 @@ func newReport(rounds int, length time.Duration, proxies []proxy, also newer) *r
 		Version: map[string]string{
 			"haproxy": output(sbin("haproxy"), "-v"), "nginx": output(sbin("nginx"), "-v"), "redis": output("redis-server", "--version"),
 			"pgbench": output("pgbench", "--version"),
+			"knot":    output(sbin("knotd"), "--version"),
 			"go":      runtime.Version(),
 		},
 	}
@@ -121,7 +122,7 @@ func (r *report) best(w row) (topRate, leastCPU, leastAll float64) {
 
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores, %s; %d rounds of %.3gs; medians, spread is (most-least)/median\n", r.Kernel, r.Cores, r.Date, r.Rounds, r.Seconds)
-	for _, name := range []string{"haproxy", newHAProxy, "nginx", newNginx, "redis", "pgbench", "go"} {
+	for _, name := range []string{"haproxy", newHAProxy, "nginx", newNginx, "redis", "pgbench", "knot", "go"} {
 		if r.Version[name] == "" {
 			continue
 		}

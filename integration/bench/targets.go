@@ -17,6 +17,7 @@ type targets struct {
 	mixed            string // an echo, or a source, as the first message says
 	redis, postgres  string
 	udpEcho, udpSink string
+	dns, asked       string        // and the file of what is asked there
 	arrived          atomic.Int64  // datagrams at either
 	more             chan struct{} // holds one when some have arrived
 	closers          []func()
@@ -56,6 +57,11 @@ func startTargets(ctx context.Context, dir, only string) (*targets, error) {
 	}
 	if wanted(only, &targets{redis: "wanted"}) {
 		if err := t.startRedis(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
+	if wanted(only, &targets{dns: "wanted"}) {
+		if err := t.startKnot(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -141,8 +147,11 @@ func freePort() string {
 
 // await returns when addr leads to a target.
 func (t *targets) await(network, addr string) error {
-	if network == "tcp" {
+	switch network {
+	case "tcp":
 		return awaitTCP(addr)
+	case questions:
+		return awaitDNS(addr)
 	}
 	return t.awaitUDP(addr)
 }

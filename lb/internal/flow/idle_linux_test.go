@@ -73,8 +73,7 @@ func TestIdleSocketsRestFirst(t *testing.T) {
 
 func TestIdleSocketsAreNotMixedUp(t *testing.T) {
 	s := idleOnes(t, 1, one)
-	class, client, requests, unbounded, session := *asking, *asking, *asking, *asking, Options{Mode: Session, Responses: 1}
-	dialed := *asking
+	class, client, requests, unbounded, dialed, session := *asking, *asking, *asking, *asking, *asking, Options{Mode: Session, Responses: 1}
 	dialed.Dial = &sock.Options{Mark: 1}
 	class.Class = 1
 	client.Dial = &sock.Options{Source: sock.Source{Client: true}}
