@@ -61,11 +61,18 @@ type settings struct {
 
 // newSettings makes them anew, or takes over from those that were before, which may be nil, what has not changed.
 func newSettings(c *config.Listener, before *settings) *settings {
-	proxies, socket := gate.NewList(c.ProxyIn, nil), clientSocket(c)
+	made := &settings{Listener: c, proxies: gate.NewList(c.ProxyIn, nil)}
 	if before != nil && slices.Equal(before.Allow, c.Allow) && slices.Equal(before.Deny, c.Deny) {
-		return &settings{c, before.access, proxies, socket}
+		made.access = before.access
+	} else {
+		made.access = gate.NewList(c.Allow, c.Deny)
 	}
-	return &settings{c, gate.NewList(c.Allow, c.Deny), proxies, socket}
+	if socket := clientSocket(c); before != nil && *before.socket == socket {
+		made.socket = before.socket
+	} else {
+		made.socket = new(socket)
+	}
+	return made
 }
 
 // conf is what the config says of it now. A session reads it when it begins.

@@ -71,7 +71,7 @@ func newLivePool(conf config.Pool, said []pool.Override, tier, slots int, r *poo
 	}
 	p.queue.pool = p
 	p.settings.Store(&conf)
-	p.dial.Store(peerSocket(&conf.Socket))
+	p.dial.Store(new(peerSocket(&conf.Socket)))
 	p.table = pool.New(pool.Options{
 		Name: conf.Name, Slots: slots, Tuning: tuning(&conf), Checked: conf.Check != nil, Fresh: p.fresh, Tier: tier, Said: said, OnGone: p.gone,
 		OnFreed: func(epoch uint64) { p.log.Debug("epoch freed", "epoch", epoch) },

@@ -128,9 +128,10 @@ func (m *members) revise(b *backend, c config.Backend, moved bool) (ended []*dns
 	was := b.conf
 	b.conf, b.source = c, sourceOf(c)
 	again := moved || was.Family != c.Family || was.Refresh != c.Refresh || was.MinRefresh != c.MinRefresh || was.MaxRefresh != c.MaxRefresh
+	rule := b.rule()
 	for w := range b.names() {
 		for _, set := range w.sets {
-			set.rule = b.rule()
+			set.rule = rule
 		}
 		if !again {
 			continue
@@ -147,7 +148,7 @@ func (m *members) revise(b *backend, c config.Backend, moved bool) (ended []*dns
 		}
 		for _, typ := range types {
 			if w.sets[typ] == nil {
-				w.sets[typ] = &rrset{rule: b.rule()}
+				w.sets[typ] = &rrset{rule: rule}
 			}
 		}
 		ended = append(ended, w.subs...)

@@ -19,16 +19,16 @@ func both(c *config.Socket) sock.Options {
 	return o
 }
 
-func clientSocket(l *config.Listener) *sock.Options {
+func clientSocket(l *config.Listener) sock.Options {
 	c := &l.Socket
 	o := both(&c.Socket)
 	o.Listening = sock.Listening{
 		DeferAccept: c.DeferAccept, FastOpen: c.FastOpen, V6Only: c.V6Only, ReusePort: c.ReusePort, Class: l.PassECN || l.PassDSCP,
 	}
-	return &o
+	return o
 }
 
-func peerSocket(c *config.PeerSocket) *sock.Options {
+func peerSocket(c *config.PeerSocket) sock.Options {
 	o := both(&c.Socket)
 	o.Source = sock.Source{First: c.SourcePorts[0], Last: c.SourcePorts[1], Client: c.FromClient}
 	four, six := 0, 0
@@ -41,12 +41,13 @@ func peerSocket(c *config.PeerSocket) *sock.Options {
 			six++
 		}
 	}
-	return &o
+	return o
 }
 
 // Probe tries the socket options of a config on this host, and says which it does not give, and what they need.
 func Probe(conf *config.Config) (problems config.Problems) {
-	probe := func(what string, o *sock.Options, stream, listen, v6 bool) {
+	var o sock.Options // one for all, for there are thousands
+	probe := func(what string, stream, listen, v6 bool) {
 		for _, missing := range o.Probe(stream, listen, v6) {
 			p := conf.Problem(what+" socket."+missing.Key, missing.Why())
 			if !slices.Contains(problems, p) { // of another family or protocol
@@ -58,11 +59,11 @@ func Probe(conf *config.Config) (problems config.Problems) {
 	streams := make(map[string]bool)
 	for i := range conf.Listeners {
 		l := &conf.Listeners[i]
-		what, o := "listener "+l.Name, clientSocket(l)
+		o = clientSocket(l)
 		for _, at := range l.Listen {
 			stream := at.Network != "udp"
 			if at.Path == "" {
-				probe(what, o, stream, true, at.Addr.Addr().Is6())
+				probe("listener "+l.Name, stream, true, at.Addr.Addr().Is6())
 			}
 			streams[l.Pool] = streams[l.Pool] || stream
 			datagrams[l.Pool] = datagrams[l.Pool] || !stream
@@ -70,13 +71,13 @@ func Probe(conf *config.Config) (problems config.Problems) {
 	}
 	for i := range conf.Pools {
 		p := &conf.Pools[i]
-		what, o := "pool "+p.Name, peerSocket(&p.Socket)
+		o = peerSocket(&p.Socket)
 		for _, v6 := range []bool{false, true} {
 			if streams[p.Name] {
-				probe(what, o, true, false, v6)
+				probe("pool "+p.Name, true, false, v6)
 			}
 			if datagrams[p.Name] {
-				probe(what, o, false, false, v6)
+				probe("pool "+p.Name, false, false, v6)
 			}
 		}
 	}
@@ -86,7 +87,7 @@ func Probe(conf *config.Config) (problems config.Problems) {
 // rebound lists the options of sockets that stay bound which a reload would change and cannot: those that decide where a
 // socket is bound, and all of UDP.
 func rebound(old, now *config.Config) (problems config.Problems) {
-	before := make(map[config.Endpoint]*config.Listener)
+	before := make(map[config.Endpoint]*config.Listener, len(old.Listeners))
 	for i := range old.Listeners {
 		for _, at := range old.Listeners[i].Listen {
 			before[at] = &old.Listeners[i]

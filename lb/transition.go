@@ -105,7 +105,7 @@ func (t *transition) resolvers() error {
 
 // pools keeps those whose table can stay, and makes the others. Nothing is done for those that do not change at all.
 func (t *transition) pools() error {
-	before := make(map[string]*livePool)
+	before := make(map[string]*livePool, len(t.old.pools))
 	for _, p := range t.old.pools {
 		before[p.name] = p
 	}
@@ -138,13 +138,13 @@ func (t *transition) pools() error {
 
 // listeners finds each address its socket, and each socket its listener.
 func (t *transition) listeners(fail func(what string, err error)) {
-	ports := make(map[config.Endpoint]*listener)
-	before := make(map[string]*listener)
+	ports := make(map[config.Endpoint]*listener, len(t.old.listeners))
+	before := make(map[string]*listener, len(t.old.listeners))
 	for _, l := range t.old.listeners {
 		ports[l.port.wish] = l
 		before[l.name] = l
 	}
-	byName := make(map[string]*livePool)
+	byName := make(map[string]*livePool, len(t.next.pools))
 	for _, p := range t.next.pools {
 		byName[p.name] = p
 	}
@@ -344,7 +344,7 @@ func (s *Server) forget(gone *listener) {
 // first word the last one counts. A session policy holds for the peers that are leaving, too.
 func (p *livePool) adopt(c config.Pool) {
 	was := p.settings.Swap(&c)
-	p.dial.Store(peerSocket(&c.Socket))
+	p.dial.Store(new(peerSocket(&c.Socket)))
 	p.mu.Lock()
 	if was.On != c.On || was.DrainTimeout != c.DrainTimeout || was.QuietTime != c.QuietTime {
 		p.decideAllLocked()
