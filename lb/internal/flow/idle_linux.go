@@ -144,12 +144,11 @@ func (s *idleSockets) take(now ticks, f *Flow) *idleSocket {
 	return i
 }
 
-// heard is told that an idle socket has brought something, and takes it out: it is to be closed.
+// heard is told that an idle socket has brought a datagram.
 func (s *idleSockets) heard(now ticks, i *idleSocket) {
 	if now-i.since > idlePause/2 {
 		s.shy = now + idleShy
 	}
-	s.remove(i)
 }
 
 // all gives the sockets that are idle, each of which may be removed.

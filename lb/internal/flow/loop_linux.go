@@ -317,15 +317,19 @@ func (l *loop) fromPeer(d *engine.Datagram) {
 
 // surplus deals with what comes on a socket whose flow has had all its answers.
 func (l *loop) surplus(d *engine.Datagram) {
-	if f := l.flows[d.Tag]; f != nil {
-		f.replies++ // so it is not settled
-	} else if i := l.idle.at(int32(d.Tag)); i != nil && i.idle {
-		l.idle.heard(l.calm, i)
-		l.hangUp(i.slot, i.fd)
-	} else {
-		return
-	}
-	if d.Err == 0 {
+	f, i := l.flows[d.Tag], l.idle.at(int32(d.Tag))
+	idle := i != nil && i.idle
+	if d.Err == 0 && (f != nil || idle) {
 		l.table.owner.Dropped("surplus")
+	}
+	switch {
+	case f != nil:
+		f.replies++ // so it is not settled
+	case idle:
+		if d.Err == 0 {
+			l.idle.heard(l.calm, i)
+		}
+		l.idle.remove(i)
+		l.hangUp(i.slot, i.fd)
 	}
 }
