@@ -24,14 +24,18 @@ type Events struct {
 	mu    sync.Mutex
 	first uint64 // id of the first that ever was
 	next  uint64 // id of the next
-	ring  [eventsKept]record
+	ring  [eventsKept]Event
 	wake  chan struct{} // closed when there is another; nil while nobody waits
 }
 
-// record is an event as it is sent.
-type record struct {
-	kind string
-	data []byte
+// data is the event as it is sent.
+func (ev Event) data() []byte {
+	data, err := json.Marshal(ev)
+	if err != nil { // a value that JSON does not have, such as an infinite number
+		ev.Attrs = map[string]any{"error": err.Error()}
+		data, _ = json.Marshal(ev)
+	}
+	return data
 }
 
 // NewEvents makes an empty memory. Its ids begin with the time, so that they go on after a restart.
@@ -40,17 +44,12 @@ func NewEvents() *Events {
 	return &Events{first: id, next: id}
 }
 
-// Add appends an event. It gives it its id.
+// Add appends an event. It gives it its id. Its attributes are not to change any more: they are encoded for who reads them.
 func (e *Events) Add(ev Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ev.ID = e.next
-	data, err := json.Marshal(ev)
-	if err != nil { // a value that JSON does not have, such as an infinite number
-		ev.Attrs = map[string]any{"error": err.Error()}
-		data, _ = json.Marshal(ev)
-	}
-	e.ring[e.next%eventsKept] = record{ev.Kind, data}
+	e.ring[e.next%eventsKept] = ev
 	e.next++
 	if e.wake != nil {
 		close(e.wake)
@@ -60,7 +59,7 @@ func (e *Events) Add(ev Event) {
 
 // after gives the events with an id above the one given, at most as many as are sent at once, the id of the first of
 // them, and how many between were forgotten. If there is none, more is closed when there is.
-func (e *Events) after(id uint64) (list []record, from uint64, missed uint64, more <-chan struct{}) {
+func (e *Events) after(id uint64) (list []Event, from uint64, missed uint64, more <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	from = max(id+1, e.first)

@@ -64,7 +64,7 @@ func (s *streams) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		for i, e := range list {
 			last = from + uint64(i)
-			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", last, e.kind, e.data)
+			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", last, e.Kind, e.data())
 		}
 		if c.Flush() != nil {
 			return
