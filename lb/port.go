@@ -209,6 +209,7 @@ func (p *port) start() {
 }
 
 func (p *port) acceptFailed(reason string) {
+	flow.GiveWay()
 	l := p.owner.Load()
 	if n := l.accept.add(reason); n&(n-1) == 0 { // 1, 2, 4, 8, ...: said often enough, never a flood
 		l.log.Warn("accept failed, backing off", "listener", l.name, "reason", reason, "times", n)

@@ -309,3 +309,47 @@ func TestRH6FlowsAreSharedOut(t *testing.T) {
 	share(10, 0, 0, 10)
 	r.cutAll()
 }
+
+// LI-5: what UDP keeps for flows to come is given up when TCP lacks a descriptor.
+func TestLI5IdleSocketsGiveWay(t *testing.T) {
+	r := newRig(t)
+	peer, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	at := netip.MustParseAddrPort(peer.LocalAddr().String())
+	r.listener().Listen[0].Network, r.listener().Mode, r.listener().Responses = "udp", "reqresp", 1
+	r.pool().Backends = append(r.pool().Backends, named(at.Addr().String(), at.Port()))
+	r.start()
+	c := r.udp()
+	flow := func() (from netip.AddrPort) {
+		c.send()
+		b := make([]byte, 8)
+		peer.SetReadDeadline(time.Now().Add(patience))
+		n, from, err := peer.ReadFromUDPAddrPort(b)
+		if err == nil {
+			_, err = peer.WriteToUDPAddrPort(b[:n], from)
+		}
+		if err == nil {
+			_, err = c.Read(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return from
+	}
+	first := flow()
+	isOpen := func() bool {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(first))
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}
+	for _, p := range r.server.running().ports() {
+		p.acceptFailed("emfile")
+	}
+	flow() // a turn of the loop
+	eventually(t, "the close of the socket of the first flow", func() bool { return !isOpen() })
+}

@@ -45,6 +45,13 @@ var descriptors = sync.OnceValue(func() int64 {
 // idleAll is how many sockets are idle in all loops.
 var idleAll atomic.Int64
 
+// lacking counts how often somebody has lacked a descriptor.
+var lacking atomic.Int64
+
+// GiveWay is told that somebody lacks a descriptor: idle sockets are closed with the next turn of their loop, and for a while no more are
+// kept. Any goroutine may call it.
+func GiveWay() { lacking.Add(1) }
+
 // idleSocket is a socket that has been idle, or is.
 type idleSocket struct {
 	idleKey
@@ -70,7 +77,8 @@ type idleSockets struct {
 	bySlot []*idleSocket // as far as there ever was one
 	lines  map[idleKey]*idleLine
 	n      int
-	shy    ticks // none is used again before
+	shy    ticks // none is kept or used again before
+	lacked int64 // of lacking, as far as it was obeyed
 }
 
 // at gives the socket of a slot; nil is one that has never been idle.
@@ -160,6 +168,16 @@ func (s *idleSockets) all() iter.Seq[*idleSocket] {
 			}
 		}
 	}
+}
+
+// giveWay tells whether all are to be closed, since somebody lacks a descriptor.
+func (s *idleSockets) giveWay(now ticks) bool {
+	n := lacking.Load()
+	if n == s.lacked {
+		return false
+	}
+	s.lacked, s.shy = n, max(s.shy, now+idleLife)
+	return true
 }
 
 // remove takes a socket out that is idle.

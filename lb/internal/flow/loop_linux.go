@@ -125,7 +125,7 @@ type loop struct {
 func newLoop(t *Table, name string) (carrier, error) {
 	l := &loop{
 		table: t, fd: -1, wildcard: t.conn.IsWildcard(), born: time.Now(),
-		outgoing: sock.NewVector(most), replies: sock.NewVector(most),
+		outgoing: sock.NewVector(most), replies: sock.NewVector(most), idle: idleSockets{lacked: lacking.Load()},
 		stopped: make(chan struct{}), gone: make(chan struct{}),
 	}
 	var err error
@@ -178,6 +178,9 @@ func (l *loop) turn() bool {
 	before := l.now
 	l.now = ticks(time.Since(l.born) / tick)
 	l.calm += min(l.now-before, 1)
+	if l.idle.giveWay(l.calm) {
+		l.hangUpIdle()
+	}
 	l.next = slices.Grow(l.next[:0], len(l.came))[:len(l.came)]
 	heard := -1 // the last from a client
 	for i := range l.came {

@@ -28,10 +28,12 @@ func (l *loop) dial(f *Flow) error {
 // open makes a socket for a flow, and takes what comes on it.
 func (l *loop) open(f *Flow) error {
 	fd, err := sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
-	if err != nil && l.idle.n > 0 && (sock.Shortage(err) != "" || sock.Classify(err) == sock.NoSourcePort) {
-		l.hangUpIdle() // they may be what is missing
-		l.intake.release()
-		fd, err = sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
+	if err != nil && (sock.Shortage(err) != "" || sock.Classify(err) == sock.NoSourcePort) {
+		GiveWay()
+		if l.hangUpIdle() {
+			l.intake.release()
+			fd, err = sock.Datagram(f.peer, f.dialing(), f.Client.Addr())
+		}
 	}
 	if err != nil {
 		return err
@@ -65,12 +67,16 @@ func (l *loop) hangUp(slot, fd int32) {
 	_ = unix.Close(int(fd))
 }
 
-// hangUpIdle closes the sockets that are idle.
-func (l *loop) hangUpIdle() {
+// hangUpIdle closes the sockets that are idle, and tells whether there are any.
+func (l *loop) hangUpIdle() bool {
+	if l.idle.n == 0 {
+		return false
+	}
 	for i := range l.idle.all() {
 		l.idle.remove(i)
 		l.hangUp(i.slot, i.fd)
 	}
+	return true
 }
 
 func (l *loop) begin(f *Flow) { l.arm(f) }
