@@ -156,10 +156,14 @@ func TestLI6IdleSocketsMakeRoom(t *testing.T) {
 	free.Close()
 	own := free.addr
 	d := drive(t, &sock.Options{Source: sock.Source{IPv4: sock.Addresses{own.Addr()}, First: own.Port(), Last: own.Port()}}, bind(t, localhost), bind(t, localhost))
+	before := lacking.Load()
 	for range 3 { // of one peer, of the other, and of that again
 		if f := d.ask(1); f.Upstream() != own {
 			t.Fatalf("a flow comes from %v, expected %v; dropped: %v", f.Upstream(), own, d.drops())
 		}
 		d.client.recv([]byte{1})
+	}
+	if lacking.Load() == before {
+		t.Error("other loops are not told")
 	}
 }
