@@ -52,8 +52,8 @@ type RunOptions struct {
 	Parse func(file, text string) (*config.Config, error) // is Load for a text
 	// PrepareLog makes ready what a config says of the log: then one of the two is called, to log so or to let go of it.
 	PrepareLog func(*config.Config) (use, drop func(), err error)
-	Reloading  func() // a reload begins
-	Reloaded   func() // it has ended, well or not
+	Reloading  func()          // a reload begins
+	Reloaded   func(err error) // it has ended; with an error, what ran before runs on
 }
 
 // Server is a running balancer.

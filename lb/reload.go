@@ -121,7 +121,7 @@ func (s *Server) reload() (changes []string, err error) {
 	begin := time.Now()
 	if s.opts.Reloading != nil {
 		s.opts.Reloading()
-		defer s.opts.Reloaded()
+		defer func() { s.opts.Reloaded(err) }()
 	}
 	changes, err = s.reread()
 	if err != nil {

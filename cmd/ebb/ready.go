@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
@@ -36,7 +38,19 @@ func (n *notifier) reloading() {
 	n.systemd(daemon.SdNotifyReloading + "\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
 }
 
-func (n *notifier) reloaded() { n.systemd(daemon.SdNotifyReady) }
+// reloaded also tells what `systemctl status` is to show: to systemd a reload ends, it does not fail.
+func (n *notifier) reloaded(err error) {
+	at := time.Now().UTC().Format("2006-01-02 15:04:05 UTC")
+	status := "reloaded at " + at
+	if err != nil {
+		problem, others, _ := strings.Cut(err.Error(), "\n")
+		status = "reload failed at " + at + ", what ran before runs on: " + problem
+		if others != "" {
+			status += fmt.Sprintf(" (and %d more)", 1+strings.Count(others, "\n"))
+		}
+	}
+	n.systemd(daemon.SdNotifyReady + "\nSTATUS=" + status)
+}
 
 func (n *notifier) stopping() { n.systemd(daemon.SdNotifyStopping) }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -103,8 +105,18 @@ func TestReloadsAreTold(t *testing.T) {
 	if usec, err := strconv.ParseInt(at, 10, 64); !found || err != nil || usec < before || usec > after {
 		t.Errorf("%q at %d to %d", at, before, after)
 	}
-	n.reloaded()
-	if got := told(t, manager); got != "READY=1" {
-		t.Errorf("the service manager was told %q", got)
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, `reloaded at TIME`},
+		{errors.New("a.toml:1: no"), `reload failed at TIME, what ran before runs on: a\.toml:1: no`},
+		{errors.New("a.toml:1: no\na.toml:2: no\na.toml:3: no"), `reload failed at TIME, what ran before runs on: a\.toml:1: no \(and 2 more\)`},
+	} {
+		n.reloaded(c.err)
+		want := `^READY=1\nSTATUS=` + strings.Replace(c.want, "TIME", `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`, 1) + "$"
+		if got := told(t, manager); !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("the service manager was told %q, expected %s", got, want)
+		}
 	}
 }

@@ -91,7 +91,7 @@ func serviceManager(t *testing.T) *net.UnixConn {
 
 func told(t *testing.T, c *net.UnixConn) string {
 	t.Helper()
-	b := make([]byte, 100)
+	b := make([]byte, 512)
 	n, err := c.Read(b)
 	if err != nil {
 		t.Fatal(err)
