@@ -97,8 +97,14 @@ func TestDebianPackage(t *testing.T) {
 	do("dpkg", "-r", "ebb")
 	there(false, program...)
 	there(true, conf)
+	written := []string{"/var/lib/ebb", "/var/log/ebb"} // which systemd makes
+	for _, dir := range written {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
 	do("dpkg", "-P", "ebb")
-	there(false, "/etc/ebb")
+	there(false, append(written, "/etc/ebb")...)
 }
 
 // runAsEbb runs the installed binary as its own user, the way that the unit does, until it has said that it is ready.
