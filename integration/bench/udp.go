@@ -19,49 +19,54 @@ import (
 // udpPatience is after how long a datagram that has not come is taken for lost.
 const udpPatience = 50 * time.Millisecond
 
-// udpRoundTrips keeps one question in each of 16 flows. What has not been answered is asked again after a while; an answer that comes
-// after that is not another one.
-func udpRoundTrips(ctx context.Context, _ *targets, addr string, length time.Duration) (result, error) {
-	var units float64
-	took, err := workers(1, length, func(until time.Time) error {
-		polls := make([]unix.PollFd, 16)
-		for i := range polls {
-			fd, err := dialUDP(addr)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = unix.Close(fd) }()
-			polls[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+// udpRoundTrips keeps one question on the way from each of n ports. What has not been answered is asked again after a while; an answer that
+// comes after that is not another one.
+func udpRoundTrips(n int) func(context.Context, *targets, string, time.Duration) (result, error) {
+	return func(ctx context.Context, _ *targets, addr string, length time.Duration) (result, error) {
+		var units float64
+		took, err := workers(1, length, func(until time.Time) error { return askAll(ctx, n, addr, until, &units) })
+		return result{rate: units / took.Seconds(), units: units}, err
+	}
+}
+
+// askAll is the asking of udpRoundTrips until a time; it counts the answers.
+func askAll(ctx context.Context, n int, addr string, until time.Time, units *float64) error {
+	polls := make([]unix.PollFd, n)
+	for i := range polls {
+		fd, err := dialUDP(addr)
+		if err != nil {
+			return err
 		}
-		asked := make([][64]byte, len(polls)) // each begins with its number
-		b := make([]byte, 64)
-		silent := true // nobody has answered lately
-		for time.Now().Before(until) && ctx.Err() == nil {
-			for i := range polls {
-				fd := int(polls[i].Fd)
-				switch {
-				case polls[i].Revents != 0:
-					if n, err := unix.Read(fd, b); err != nil || string(b[:n]) != string(asked[i][:]) {
-						continue
-					}
-					units++
-					binary.NativeEndian.PutUint64(asked[i][:], binary.NativeEndian.Uint64(asked[i][:])+1)
-				case !silent:
+		defer func() { _ = unix.Close(fd) }()
+		polls[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	}
+	asked := make([][64]byte, len(polls)) // each begins with its number
+	b := make([]byte, 64)
+	silent := true // nobody has answered lately
+	for time.Now().Before(until) && ctx.Err() == nil {
+		for i := range polls {
+			fd := int(polls[i].Fd)
+			switch {
+			case polls[i].Revents != 0:
+				if n, err := unix.Read(fd, b); err != nil || string(b[:n]) != string(asked[i][:]) {
 					continue
 				}
-				if _, err := unix.Write(fd, asked[i][:]); err != nil && err != syscall.ECONNREFUSED {
-					return fmt.Errorf("write: %w", err)
-				}
+				*units++
+				binary.NativeEndian.PutUint64(asked[i][:], binary.NativeEndian.Uint64(asked[i][:])+1)
+			case !silent:
+				continue
 			}
-			n, err := unix.Poll(polls, int(udpPatience.Milliseconds()))
-			if err != nil && err != syscall.EINTR {
-				return fmt.Errorf("poll: %w", err)
+			if _, err := unix.Write(fd, asked[i][:]); err != nil && err != syscall.ECONNREFUSED {
+				return fmt.Errorf("write: %w", err)
 			}
-			silent = n == 0
 		}
-		return nil
-	})
-	return result{rate: units / took.Seconds(), units: units}, err
+		ready, err := unix.Poll(polls, int(udpPatience.Milliseconds()))
+		if err != nil && err != syscall.EINTR {
+			return fmt.Errorf("poll: %w", err)
+		}
+		silent = ready == 0
+	}
+	return nil
 }
 
 // oneWayWindow is how many datagrams of udpOneWay are under way at a time. 1200 bytes take 2304 of a socket's buffer, which has
