@@ -26,20 +26,24 @@ type demoBackends []*demoBackend
 // listenBackends binds three backends. They stand behind one name, on 127.0.0.2 to 127.0.0.4 and the same port. Where
 // the loopback has only 127.0.0.1, as on macOS, each has a name and a port of its own, and these names come and go.
 func listenBackends() (demoBackends, error) {
-	var list demoBackends
-	var err error
-	for range 20 { // the port that the first gets may be taken for the others
-		if list, err = bindBackends(true); !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-	}
+	list, err := bindBackends(true)
 	if errors.Is(err, syscall.EADDRNOTAVAIL) {
 		return bindBackends(false)
 	}
 	return list, err
 }
 
-func bindBackends(oneName bool) (demoBackends, error) {
+// bindBackends tries again where the port that one gets is taken for another, or for UDP.
+func bindBackends(oneName bool) (list demoBackends, err error) {
+	for range 20 {
+		if list, err = bindOnce(oneName); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return list, err
+}
+
+func bindOnce(oneName bool) (demoBackends, error) {
 	var list demoBackends
 	var port uint16
 	for i := range 3 {
