@@ -2,45 +2,14 @@ package flow
 
 // crowd is flows in the order in which they were last used, those that have never been answered apart from the others:
 // what a flood of forged sources makes is of the former kind, and goes first.
-type crowd struct{ fresh, known line }
-
-// line is places in order.
-type line struct {
-	first, last *place
-	n           int
-}
+type crowd struct{ fresh, known line[place, *place] }
 
 // place is where a flow stands in a crowd. The zero value, and nil, are nowhere.
 type place struct {
-	flow          *Flow
-	crowd         *crowd
-	before, after *place
-	known         bool // it stands in that line
-}
-
-func (l *line) push(p *place) {
-	p.before, p.after = l.last, nil
-	if l.last != nil {
-		l.last.after = p
-	} else {
-		l.first = p
-	}
-	l.last = p
-	l.n++
-}
-
-func (l *line) remove(p *place) {
-	if p.before != nil {
-		p.before.after = p.after
-	} else {
-		l.first = p.after
-	}
-	if p.after != nil {
-		p.after.before = p.before
-	} else {
-		l.last = p.before
-	}
-	l.n--
+	neighbours[place]
+	flow  *Flow
+	crowd *crowd
+	known bool // it stands in that line
 }
 
 func (c *crowd) size() int { return c.fresh.n + c.known.n }
@@ -50,7 +19,7 @@ func (c *crowd) enter(p *place, f *Flow) {
 	c.fresh.push(p)
 }
 
-func (p *place) line() *line {
+func (p *place) line() *line[place, *place] {
 	if p.known {
 		return &p.crowd.known
 	}
