@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -72,22 +70,13 @@ var (
 func dnsperf(n int) func(context.Context, *targets, string, time.Duration) (result, error) {
 	return func(ctx context.Context, t *targets, addr string, length time.Duration) (result, error) {
 		host, port, _ := net.SplitHostPort(addr)
-		seconds := max(1, int(math.Round(length.Seconds())))
 		cmd := exec.CommandContext(ctx, "dnsperf", "-s", host, "-p", port, "-d", t.asked,
-			"-l", strconv.Itoa(seconds), "-c", strconv.Itoa(n), "-q", strconv.Itoa(10*n))
+			"-l", wholeSeconds(length), "-c", strconv.Itoa(n), "-q", strconv.Itoa(10*n))
 		cmd.SysProcAttr = withParent()
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return result{}, fmt.Errorf("dnsperf: %w: %s", err, out)
 		}
-		rate, done := dnsperfRate.FindSubmatch(out), dnsperfDone.FindSubmatch(out)
-		if rate == nil || done == nil {
-			return result{}, fmt.Errorf("dnsperf printed %q", out)
-		}
-		var r result
-		var err1, err2 error
-		r.rate, err1 = strconv.ParseFloat(string(rate[1]), 64)
-		r.units, err2 = strconv.ParseFloat(string(done[1]), 64)
-		return r, errors.Join(err1, err2)
+		return printed("dnsperf", out, dnsperfRate, dnsperfDone)
 	}
 }

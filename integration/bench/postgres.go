@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -71,20 +70,11 @@ var (
 // pgbenchSelect runs pgbench's SELECTs with n clients for whole seconds, at least one.
 func pgbenchSelect(n int) func(context.Context, *targets, string, time.Duration) (result, error) {
 	return func(ctx context.Context, _ *targets, addr string, length time.Duration) (result, error) {
-		seconds := max(1, int(math.Round(length.Seconds())))
-		out, err := pgbenchRun(ctx, addr, "-S", "-n", "-c", strconv.Itoa(n), "-T", strconv.Itoa(seconds))
+		out, err := pgbenchRun(ctx, addr, "-S", "-n", "-c", strconv.Itoa(n), "-T", wholeSeconds(length))
 		if err != nil {
 			return result{}, err
 		}
-		rate, done := pgbenchRate.FindSubmatch(out), pgbenchDone.FindSubmatch(out)
-		if rate == nil || done == nil {
-			return result{}, fmt.Errorf("pgbench printed %q", out)
-		}
-		var r result
-		var err1, err2 error
-		r.rate, err1 = strconv.ParseFloat(string(rate[1]), 64)
-		r.units, err2 = strconv.ParseFloat(string(done[1]), 64)
-		return r, errors.Join(err1, err2)
+		return printed("pgbench", out, pgbenchRate, pgbenchDone)
 	}
 }
 
