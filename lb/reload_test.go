@@ -479,3 +479,21 @@ func TestRU9DatagramsPassOverAReload(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is told of reloads hears how each has ended.
+func TestReloadsAreTold(t *testing.T) {
+	r := newRig(t)
+	list, _ := backends(t, "127.0.0.2")
+	r.pool().Backends = []config.Backend{literal(list[0].addr)}
+	r.serve()
+	var ends []error
+	begun := 0
+	r.server.opts.Reloading, r.server.opts.Reloaded = func() { begun++ }, func(err error) { ends = append(ends, err) }
+	r.reloads(func(c *config.Config) { c.Pools[0].ConnectAttempts++ }, "pool db: changed connect_attempts")
+	broken := config.Problems{{File: "a.toml", Line: 1, Text: "no"}}
+	r.server.opts.Load = func() (*config.Config, error) { return nil, broken }
+	_, err := r.server.Reload()
+	if begun != 2 || len(ends) != 2 || ends[0] != nil || err == nil || ends[1] != err {
+		t.Errorf("%d reloads begun, ended with %v, and the last one with %v", begun, ends, err)
+	}
+}

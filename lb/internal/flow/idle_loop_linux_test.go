@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ebb-lb/ebb/lb/internal/end"
+	"github.com/ebb-lb/ebb/lb/internal/engine"
 	"github.com/ebb-lb/ebb/lb/internal/sock"
 )
 
@@ -111,6 +114,14 @@ func TestIdleSocketsAreClosed(t *testing.T) {
 		t.Error("what came right after the answer is taken for late")
 	}
 
+	third := d.ask(1)
+	d.calm += idlePause
+	d.surplus(&engine.Datagram{Kind: engine.Peer, Tag: uint32(third.looped.slot), Err: unix.ECONNREFUSED})
+	d.turnUntil("the close of a socket with an error", func() bool { return !d.isOpen(third) })
+	if d.idle.shy > 0 || len(d.drops()) > 1 {
+		t.Errorf("an error is taken for an answer; dropped: %v", d.drops())
+	}
+
 	calm, turns := d.calm, d.turns
 	d.born = d.born.Add(-tick * time.Duration(idleLife+1))
 	d.turnUntil("the close of a socket that has been idle for long", func() bool { return !d.isOpen(first) })
@@ -127,7 +138,7 @@ func TestIdleSocketsAreClosed(t *testing.T) {
 	}
 	d.calm += idleLife // so long nobody has lacked one
 
-	third := d.ask(1) // in a slot of theirs
+	third = d.ask(1) // in a slot of theirs
 	if i := d.idle.at(third.looped.slot); i == nil || i.peer != third.peer || i.fd != third.looped.fd || i.upstream != third.Upstream() {
 		t.Errorf("%+v is idle, expected the socket of %+v", i, third.looped)
 	}
