@@ -47,6 +47,9 @@ func checkBackend(v value, b *Backend) {
 	switch {
 	case b.Type == "srv":
 		checkService(v, err == nil)
+	case namesService(b.Host):
+		v.written("host").fail("found %s with type \"addr\", expected type = \"srv\", by flags srv+NAME: it is the name of a service, which has no addresses",
+			v.written("host").found())
 	case !v.has("port"):
 		v.child("port", nil).fail("missing, expected a whole number from 1 to 65535")
 	}
@@ -55,6 +58,12 @@ func checkBackend(v value, b *Backend) {
 			v.written("family").fail("found %q with the address %s, expected its own family or \"auto\"", b.Family, b.Host)
 		}
 	}
+}
+
+// namesService tells whether a name is of the form that SRV records have, _SERVICE._PROTOCOL.NAME (RFC 2782). No host's is.
+func namesService(name string) bool {
+	service, rest, _ := strings.Cut(strings.ToLower(name), ".")
+	return strings.HasPrefix(service, "_") && (strings.HasPrefix(rest, "_tcp.") || strings.HasPrefix(rest, "_udp."))
 }
 
 // checkService refuses what SRV records say themselves.

@@ -163,7 +163,7 @@ func TestFlagProblems(t *testing.T) {
 			`--to: found "h:1,", ` + form + `: "" is neither`,
 		}},
 		{"parts of to", []string{"listen", "tcp://:1", "to", "a..b:0,weight=x,tier=-1", "to", ":1", "to", "h:1", "to", "h:1",
-			"to", "srv+_a._tcp.b", "to", "srv+_a._tcp.b,tier=2", "to", "srv+10.0.0.1", "to", "srv+_c._tcp.b,weight=2"}, []string{
+			"to", "srv+_a._tcp.b", "to", "srv+_a._tcp.b,tier=2", "to", "srv+10.0.0.1", "to", "srv+_c._tcp.b,weight=2", "to", "_d._udp.b:53"}, []string{
 			`--to: host: found "a..b", expected a DNS name or an IP address: it has an empty label, that is two dots in a row or one at the beginning`,
 			`--to: port: found 0, expected a whole number from 1 to 65535`,
 			`--to: tier: found -1, expected a whole number from 0 to 65535`,
@@ -173,6 +173,7 @@ func TestFlagProblems(t *testing.T) {
 			`--to: name: found the service _a._tcp.b again in this pool, first by --to, expected each backend once`,
 			`--to: name: found "10.0.0.1" with type "srv", expected the name of a service, such as "_pg._tcp.example.com"`,
 			`--to: weight: found beside type "srv", expected to be left out: SRV records have their own`,
+			`--to: host: found "_d._udp.b" with type "addr", expected type = "srv", by flags srv+NAME: it is the name of a service, which has no addresses`,
 		}},
 		{"listen", []string{"listen", "tcp://:1", "listen", "udp://:1", "listen", "tcp://127.0.0.1:1", "listen", ":5432", "listen", "unix:run/x", "to", "h:1"}, []string{
 			`--listen: found ":5432", expected tcp://ADDRESS:PORT, udp://ADDRESS:PORT, tcp+udp://ADDRESS:PORT or unix:PATH: the scheme is missing, did you mean "tcp://:5432"?`,
