@@ -99,10 +99,11 @@ func TestProblems(t *testing.T) {
 			`f:7: pool.p.backend.port: found beside type "srv", expected to be left out: SRV records have their own`,
 			`f:10: pool.p.backend.weight: found beside type "srv", expected to be left out: SRV records have their own`,
 		}},
-		{"a service as a host", strings.NewReplacer("db.example.com", "_PG._tcp.example.com", "port = 5432\n", "").Replace(whole), []string{
-			`f:6: pool.p.backend.host: found "_PG._tcp.example.com" with type "addr", expected type = "srv", by flags srv+NAME: it is the name of a service, which has no addresses`,
+		{"a service as a host", strings.NewReplacer("db.example.com", "_PG._TCP.example.com", "port = 5432\n", "").Replace(whole), []string{
+			`f:6: pool.p.backend.host: found "_PG._TCP.example.com" with type "addr", expected type = "srv", by flags srv+NAME: it is the name of a service, which has no addresses`,
 		}},
 		{"a host with underscores", strings.Replace(whole, "db.example.com", "_db._tcpx.example.com", 1), nil},
+		{"a host below a protocol", strings.Replace(whole, "db.example.com", "db._tcp.example.com", 1), nil},
 		{"no port", strings.Replace(whole, "port = 5432\n", "", 1), []string{`f:5: pool.p.backend.port: missing, expected a whole number from 1 to 65535`}},
 		{"ca_file", whole + "[resolver.default]\nca_file = \"ca.pem\"\n", []string{`f:10: resolver.default.ca_file: found "ca.pem", expected an absolute path, or "system"`}},
 		{"tier negative", whole + "tier = -1\n", []string{`f:9: pool.p.backend.tier: found -1, expected a whole number from 0 to 65535`}},
